@@ -1,0 +1,88 @@
+"""surefoot: which learning rate, at every step, and why?
+
+The front door: names only, loaded when they are first used. Importing it loads no framework and no numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from surefoot._errors import ArgumentError as ArgumentError
+    from surefoot._errors import ArgumentTypeError as ArgumentTypeError
+    from surefoot._errors import JobError as JobError
+    from surefoot._errors import MissingExtraError as MissingExtraError
+    from surefoot._errors import RunDirectoryError as RunDirectoryError
+    from surefoot._errors import StateError as StateError
+    from surefoot._errors import SurefootError as SurefootError
+    from surefoot._errors import SurefootWarning as SurefootWarning
+    from surefoot.learning_rate import LearningRate as LearningRate
+    from surefoot.schedules import Schedule as Schedule
+    from surefoot.schedules import constant as constant
+    from surefoot.schedules import cosine_decay as cosine_decay
+    from surefoot.schedules import exponential_decay as exponential_decay
+    from surefoot.schedules import from_function as from_function
+    from surefoot.schedules import inverse_sqrt_decay as inverse_sqrt_decay
+    from surefoot.schedules import linear_decay as linear_decay
+    from surefoot.schedules import linear_warmup as linear_warmup
+    from surefoot.schedules import one_cycle as one_cycle
+    from surefoot.schedules import piecewise as piecewise
+    from surefoot.schedules import polynomial_decay as polynomial_decay
+    from surefoot.schedules import warmup_stable_decay as warmup_stable_decay
+    from surefoot.search import CommandJob as CommandJob
+    from surefoot.search import Found as Found
+    from surefoot.search import FunctionJob as FunctionJob
+    from surefoot.search import Job as Job
+    from surefoot.search import Progress as Progress
+    from surefoot.search import Trial as Trial
+    from surefoot.search import find as find
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "surefoot._errors": (
+        "ArgumentError",
+        "ArgumentTypeError",
+        "JobError",
+        "MissingExtraError",
+        "RunDirectoryError",
+        "StateError",
+        "SurefootError",
+        "SurefootWarning",
+    ),
+    "surefoot.learning_rate": ("LearningRate",),
+    "surefoot.schedules": (
+        "Schedule",
+        "constant",
+        "cosine_decay",
+        "exponential_decay",
+        "from_function",
+        "inverse_sqrt_decay",
+        "linear_decay",
+        "linear_warmup",
+        "one_cycle",
+        "piecewise",
+        "polynomial_decay",
+        "warmup_stable_decay",
+    ),
+    "surefoot.search": ("CommandJob", "Found", "FunctionJob", "Job", "Progress", "Trial", "find"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: PLE0604 - built from the table above; a test holds it against the names for type checkers
+    "__version__",
+    *sorted(_HOME),
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'surefoot' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,97 @@
+"""Checks of arguments, all raising in one shape: which argument, what it was, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+
+from surefoot._errors import ArgumentError, ArgumentTypeError
+
+
+def refuse(where: str, argument: str, value: object, allowed: str, cure: str = "") -> ArgumentError:
+    """Return (not raise) the error for a forbidden value.
+
+    >>> print(refuse("find", "budget", 0, "above 0", "Use 1.0 for the cost of one run."))
+    `find(budget=0)`: budget must be above 0. Use 1.0 for the cost of one run.
+    """
+    return ArgumentError(_sentence(where, argument, value, allowed, cure))
+
+
+def refuse_type(where: str, argument: str, value: object, allowed: str, cure: str = "") -> ArgumentTypeError:
+    """Return (not raise) the error for a forbidden type."""
+    return ArgumentTypeError(_sentence(where, argument, value, allowed, cure))
+
+
+def _sentence(where: str, argument: str, value: object, allowed: str, cure: str) -> str:
+    shown = repr(value)
+    if len(shown) > 80:
+        shown = shown[:77] + "..."
+    return f"`{where}({argument}={shown})`: {argument} must be {allowed}. {cure}".rstrip()
+
+
+def number(
+    where: str,
+    argument: str,
+    value: object,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    cure: str = "",
+) -> float:
+    """Return `value` as a finite float within the bounds, or raise."""
+    bounds = [
+        text
+        for text, limit in (
+            (f"above {above}", above),
+            (f"at least {at_least}", at_least),
+            (f"at most {at_most}", at_most),
+            (f"below {below}", below),
+        )
+        if limit is not None
+    ]
+    allowed = "a finite number" + ((" " + " and ".join(bounds)) if bounds else "")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise refuse_type(where, argument, value, allowed, cure)
+    x = float(value)
+    fine = (
+        math.isfinite(x)
+        and (above is None or x > above)
+        and (at_least is None or x >= at_least)
+        and (at_most is None or x <= at_most)
+        and (below is None or x < below)
+    )
+    if not fine:
+        raise refuse(where, argument, value, allowed, cure)
+    return x
+
+
+def integer(
+    where: str, argument: str, value: object, *, at_least: int | None = None, at_most: int | None = None, cure: str = ""
+) -> int:
+    """Return `value` as an int within the bounds, or raise; 3.0 and True are no integers."""
+    bounds = [f"at least {at_least}"] * (at_least is not None) + [f"at most {at_most}"] * (at_most is not None)
+    allowed = "a whole number" + ((" " + " and ".join(bounds)) if bounds else "")
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise refuse_type(where, argument, value, allowed, cure)
+    n = int(value)
+    if (at_least is not None and n < at_least) or (at_most is not None and n > at_most):
+        raise refuse(where, argument, value, allowed, cure)
+    return n
+
+
+def one_of(where: str, argument: str, value: object, allowed: Iterable[str]) -> str:
+    """Return `value` if it is one of the names `allowed`, or raise and offer the nearest."""
+    names = sorted(allowed)
+    if isinstance(value, str) and value in names:
+        return value
+    raise refuse(where, argument, value, "one of " + ", ".join(names), nearest(value, names))
+
+
+def nearest(value: object, names: Iterable[str]) -> str:
+    """Return "Did you mean `x`?" for the name that is nearest to `value`, or ""."""
+    close = difflib.get_close_matches(str(value), list(names), n=1, cutoff=0.5)
+    return f"Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,8 @@
+"""The command line: `surefoot find digits`, `surefoot find train.py:job`, `surefoot find ... -- python train.py ...`.
+
+Importing it loads click and nothing heavier, so that `surefoot --help` answers at once.
+"""
+
+from surefoot.cli._main import main as main
+
+__all__ = ["main"]

@@ -1,0 +1,12 @@
+"""The run directory: what happened, written while it happens, readable at any time, safe against a kill.
+
+run.json        who this is: job, settings, versions; written once, by temporary file and rename
+pieces.jsonl    one finished piece of work a line, append only; a torn last line is ignored
+checkpoints/    training runs that a resumed search can go on from
+lock            held while a process writes here
+"""
+
+from surefoot.run._directory import RunDirectory as RunDirectory
+from surefoot.run._files import write_atomically as write_atomically
+
+__all__ = ["RunDirectory", "write_atomically"]

@@ -1,0 +1,196 @@
+"""One run's folder: identity, an append-only log, checkpoints, and a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from surefoot._errors import RunDirectoryError
+from surefoot.run._files import write_atomically
+
+log = logging.getLogger("surefoot")
+
+VERSION = 1
+
+
+class RunDirectory:
+    """The folder of one search. Opening it takes its lock; use it as a context manager.
+
+    Args:
+        path: the folder; made if it is missing.
+        identity: plain data that must be the same for a search that resumes here.
+
+    Raises:
+        RunDirectoryError: the folder cannot be made or written, belongs to another search, or is in use by another
+            process.
+    """
+
+    def __init__(self, path: str | Path, identity: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self._warned = False
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.path / "checkpoints").mkdir(exist_ok=True)
+            self._lock = (self.path / "lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            raise RunDirectoryError(
+                f"cannot write to the run directory {str(self.path)!r}: {error.strerror or error}. "
+                "Choose another with `run_dir`."
+            ) from error
+        try:
+            _take(self._lock, self.path)
+            self._identify(json.loads(json.dumps(_plain(identity))))
+            self.pieces: list[dict[str, Any]] = self._read()
+            self._log: IO[str] = (self.path / "pieces.jsonl").open("a", encoding="utf-8")
+        except OSError as error:
+            self._lock.close()
+            if isinstance(error, RunDirectoryError):
+                raise
+            raise RunDirectoryError(f"cannot write to the run directory {str(self.path)!r}: {error}.") from error
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._log.close()
+        self._lock.close()
+
+    def add(self, piece: Mapping[str, Any]) -> None:
+        """Append one finished piece of work; a full disk costs the record, said once, never the search."""
+        try:
+            self._log.write(json.dumps(_plain(piece), allow_nan=False) + "\n")
+            self._log.flush()
+        except OSError as error:
+            self._say(error)
+
+    def keep(self, name: str, save: Callable[[Path], None]) -> None:
+        """Write a checkpoint by `save(path)` to a temporary file and rename it; a full disk costs the checkpoint."""
+        final = self.path / "checkpoints" / name
+        temporary = final.with_suffix(".tmp")
+        try:
+            save(temporary)
+            temporary.replace(final)
+        except Exception as error:  # noqa: BLE001 - whatever a job's save raises, the search itself can go on
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            self._say(error)
+
+    def kept(self, name: str) -> Path | None:
+        """Return the path of a checkpoint, or None."""
+        path = self.path / "checkpoints" / name
+        return path if path.is_file() else None
+
+    def forget(self, name: str) -> None:
+        """Remove a checkpoint that nothing will go on from."""
+        with contextlib.suppress(OSError):
+            (self.path / "checkpoints" / name).unlink(missing_ok=True)
+
+    def _say(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "cannot write to the run directory %s: %s. The search goes on; what is not written there would be "
+                "trained again after an interruption.",
+                self.path,
+                error,
+            )
+
+    def _identify(self, identity: dict[str, Any]) -> None:
+        file = self.path / "run.json"
+        if not file.exists():
+            write_atomically(
+                file, json.dumps({"format": "surefoot.run", "version": VERSION, **identity}, indent=1) + "\n"
+            )
+            return
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunDirectoryError(
+                f"{str(file)!r} is not a run of surefoot: {error}. Choose another `run_dir`."
+            ) from error
+        for key, value in identity.items():
+            if known.get(key) != value:
+                raise RunDirectoryError(
+                    f"the run directory {str(self.path)!r} belongs to another search: its {key} is {_short(known.get(key))}, "
+                    f"yours is {_short(value)}. Choose another `run_dir`, or repeat the search with its settings to resume it."
+                )
+
+    def _read(self) -> list[dict[str, Any]]:
+        file = self.path / "pieces.jsonl"
+        if not file.exists():
+            return []
+        raw = file.read_bytes()
+        whole = raw[: raw.rfind(b"\n") + 1]
+        if len(whole) < len(raw):  # a process was killed while it wrote: drop its torn last line
+            with file.open("r+b") as stream:
+                stream.truncate(len(whole))
+        pieces: list[dict[str, Any]] = []
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                pieces.append(_revive(json.loads(line)))
+            except ValueError as error:
+                raise RunDirectoryError(
+                    f"{str(file)!r}, line {number}, is damaged: {error}. Choose another `run_dir`."
+                ) from error
+        return pieces
+
+
+def _take(lock: IO[str], path: Path) -> None:
+    """Take the lock without waiting; the system gives it back when the process ends, however it ends."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt  # noqa: PLC0415
+
+            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl  # noqa: PLC0415
+
+            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"the run directory {str(path)!r} is in use by another process. Wait for it, or choose another `run_dir`."
+        ) from error
+    with contextlib.suppress(OSError):
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+
+
+_STRANGE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON-ready data: NaN and infinity as {"float": "nan"}, tuples as lists."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+def _revive(value: Any) -> Any:
+    if isinstance(value, dict):
+        if list(value) == ["float"]:  # pyright: ignore[reportUnknownArgumentType]
+            return _STRANGE[value["float"]]
+        return {k: _revive(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list):
+        return [_revive(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,229 @@
+"""The one type of this package: a schedule is an immutable value that maps a step to a factor of the base rate.
+
+A concrete schedule is a frozen dataclass with a formula (`_at`) and, rarely, its own way to turn lengths into steps
+(`_resolve`). Everything else - calling it on numbers and arrays, joining, scaling, repr, JSON - is here.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, replace
+from fractions import Fraction
+from typing import Any, ClassVar, Self, TypeVar, overload
+
+from surefoot._errors import ArgumentError
+from surefoot.schedules._arrays import OPS, Ops, ops_of
+from surefoot.schedules._lengths import (
+    Length,
+    Run,
+    check_length,
+    check_run,
+    exact_steps,
+    nearest_step,
+)
+
+ArrayT = TypeVar("ArrayT")
+
+VERSION = 1  # of the JSON form
+
+
+class Schedule:
+    """A pure function of the step: `schedule(step)` is the factor by which the base learning rate is multiplied.
+
+    Schedules are made by the functions of `surefoot.schedules`, and by arithmetic:
+
+    - `a >> b` joins: `a` for its length, then `b`. Each piece sees time from its own start, and the value *at* the
+      join is the value of the right piece at its step 0. One piece may have no length; it takes what the others leave.
+    - `0.5 * a` scales, `a * b` multiplies two schedules step by step.
+
+    Lengths are a number of steps, a share of the run (`"5%"`), epochs (`"3 epochs"`) or None, the rest of the run.
+    `resolve` turns them into steps. Before step 0 a schedule has its first value, after its end it holds its last: it
+    never climbs back and never raises. Steps may be fractions. The last update of a run of n steps happens at step
+    n - 1; the final factor is reached at step n, as in optax, transformers and torch.
+
+    Attributes:
+        length: how long the schedule takes, in steps once it is resolved. None is the rest of the run.
+
+    Examples:
+        >>> from surefoot.schedules import cosine_decay, linear_warmup
+        >>> schedule = linear_warmup("10%") >> cosine_decay(to=0.1)
+        >>> schedule
+        linear_warmup('10%') >> cosine_decay(to=0.1)
+        >>> known = schedule.resolve(total_steps=100)
+        >>> known(0), known(5), known(10), known(55), known(100), known(10**6)
+        (0.0, 0.5, 1.0, 0.55, 0.1, 0.1)
+    """
+
+    __slots__ = ("__weakref__",)  # jax.jit keeps weak references to the functions it compiles
+    __array_ufunc__ = None  # a NumPy number times a schedule is a schedule, not an array of schedules
+
+    length: Length | None
+
+    _LENGTHS: ClassVar[tuple[str, ...]] = ("length",)  # the fields that hold lengths
+    _MAY_BE_EMPTY: ClassVar[bool] = False  # whether a length of 0 steps has a meaning
+
+    @overload
+    def __call__(self, step: float) -> float: ...
+    @overload
+    def __call__(self, step: ArrayT) -> ArrayT: ...
+    def __call__(self, step: Any) -> Any:
+        """Return the factor at `step`: a float for a number, an array of the same shape for an array."""
+        ops = OPS.get(type(step)) or ops_of(step)  # pyright: ignore[reportUnknownArgumentType]
+        try:
+            return self._at(ops, ops.exact(step))
+        except TypeError as error:  # here and not as a check before, which every step of every run would pay
+            if self.is_resolved:
+                raise
+            raise ArgumentError(
+                f"`{self!r}` has lengths that are not known in steps yet. "
+                "Call it on the result of `.resolve(total_steps=...)`."
+            ) from error
+
+    def _at(self, ops: Ops, step: Any) -> Any:
+        """Return the factor at a step counted from this schedule's own start."""
+        raise NotImplementedError
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether all lengths are known in steps."""
+        return all(isinstance(getattr(self, name), int | float) for name in self._LENGTHS)
+
+    def resolve(self, total_steps: int, steps_per_epoch: float | None = None) -> Self:
+        """Return the same schedule with all lengths in steps.
+
+        Shares and epochs end at the nearest whole step, halves up, counted from the start of the schedule, so that
+        joined pieces add up to the run. Resolving again changes nothing.
+
+        Args:
+            total_steps: the optimizer steps of the whole run.
+            steps_per_epoch: the optimizer steps of one pass over the data; needed for lengths in epochs only.
+
+        Raises:
+            ArgumentError: if a piece does not fit into the run, or lengths are in epochs without `steps_per_epoch`.
+
+        Examples:
+            >>> from surefoot.schedules import cosine_decay, linear_warmup
+            >>> (linear_warmup("5%") >> cosine_decay()).resolve(310)
+            linear_warmup(16) >> cosine_decay(294)
+        """
+        run = check_run("resolve", total_steps, steps_per_epoch)
+        return self._resolve(run, 0, self._wanted(run, run.total_steps))
+
+    def _takes_rest(self) -> bool:
+        """Return whether this schedule has no length of its own."""
+        return self.length is None
+
+    def _span(self, run: Run) -> Fraction | None:
+        """Return the length in steps before rounding, or None for the rest of the run."""
+        if self.length is None:
+            return None
+        return exact_steps(type(self).__name__, "length", self.length, run)
+
+    def _wanted(self, run: Run, rest: float) -> float:
+        """Return the length in steps when this schedule starts at a whole step and `rest` steps are left."""
+        span = self._span(run)
+        if isinstance(self.length, int | float):
+            return self.length
+        return rest if span is None else nearest_step(span)
+
+    def _resolve(self, run: Run, start: float, length: float) -> Self:
+        """Return this schedule with `length` as its length in steps, and its other lengths in steps too."""
+        del start
+        self._check_not_empty(run, length)
+        return self._replaced(length=length)
+
+    def _replaced(self, **changes: Any) -> Self:
+        """Return this schedule with other values in some fields."""
+        this: Any = self
+        return replace(this, **changes)
+
+    def _check_not_empty(self, run: Run, length: float) -> None:
+        if length <= 0 and not self._MAY_BE_EMPTY:
+            raise ArgumentError(
+                f"`{self!r}` is left with {max(length, 0):g} of `total_steps={run.total_steps}`. "
+                "Lengthen it, shorten what is joined to it, or raise `total_steps`."
+            )
+
+    def simulate(self, total_steps: int, steps_per_epoch: float | None = None) -> list[float]:
+        """Return the factors of all `total_steps` updates of a run, without training.
+
+        Examples:
+            >>> from surefoot.schedules import linear_decay
+            >>> linear_decay().simulate(4)
+            [1.0, 0.75, 0.5, 0.25]
+        """
+        known = self.resolve(total_steps, steps_per_epoch)
+        return [known(step) for step in range(total_steps)]
+
+    def __rshift__(self, other: Schedule) -> Schedule:
+        from surefoot.schedules._compose import join  # noqa: PLC0415 - compositions are schedules: they import this file
+
+        return join(self, other) if isinstance(other, Schedule) else NotImplemented  # pyright: ignore[reportUnnecessaryIsInstance]
+
+    def __mul__(self, other: float | Schedule) -> Schedule:
+        from surefoot.schedules._compose import multiply, scale  # noqa: PLC0415 - as above
+
+        if isinstance(other, Schedule):
+            return multiply(self, other)
+        return scale(self, other) if isinstance(other, numbers.Real) else NotImplemented
+
+    def __rmul__(self, other: float) -> Schedule:
+        return self * other
+
+    def __repr__(self) -> str:
+        shown: list[str] = []
+        for index, field in enumerate(_init_fields(self)):
+            value = getattr(self, field.name)
+            if field.default is MISSING or value != field.default:
+                shown.append(repr(value) if index == 0 else f"{field.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the schedule as plain data, ready for JSON; `from_dict` reads it back.
+
+        Examples:
+            >>> from surefoot.schedules import from_dict, linear_decay
+            >>> linear_decay("50%").to_dict()
+            {'version': 1, 'kind': 'linear_decay', 'length': '50%', 'to': 0.0}
+            >>> from_dict(linear_decay("50%").to_dict())
+            linear_decay('50%')
+        """
+        return {"version": VERSION, **self._to_plain()}
+
+    def _to_plain(self) -> dict[str, Any]:
+        """Return the kind and the fields as plain data."""
+        return {
+            "kind": type(self).__name__.lower(),
+            **{f.name: _plain(getattr(self, f.name)) for f in _init_fields(self)},
+        }
+
+    @classmethod
+    def _from_plain(cls, arguments: Mapping[str, Any]) -> Self:
+        """Return the schedule with these fields."""
+        return cls(**arguments)
+
+
+def _init_fields(schedule: Any) -> list[Field[Any]]:
+    return [field for field in fields(schedule) if field.init]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Schedule):
+        return value._to_plain()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+def set_length(schedule: Schedule, name: str, *, is_zero_allowed: bool = False) -> None:
+    """Check the length in field `name` while a schedule is built; None stays None."""
+    value = getattr(schedule, name)
+    if value is not None:
+        checked = check_length(type(schedule).__name__, name, value, is_zero_allowed=is_zero_allowed)
+        object.__setattr__(schedule, name, checked)
+
+
+def set_field(schedule: Schedule, name: str, value: object) -> None:
+    """Set a field of a frozen schedule while it is built."""
+    object.__setattr__(schedule, name, value)

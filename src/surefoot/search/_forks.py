@@ -1,0 +1,132 @@
+"""The fork rung and the race: pieces of the real run, at a few rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from surefoot.search._steps import Bench, LossScale, Point
+
+BELOW_EDGE = math.log2(1.19)  # the first forks keep this far below the edge of the bracket
+BEYOND_EDGE = (
+    1.0  # octaves above that edge that a later fork may try: a compressed warm-up breaks earlier than the real one
+)
+NEAR_EDGE = 1.5  # a bracket whose vertex is this near its edge is limited by stability: no drift to expect
+MANY_EPOCHS = 6.0  # passes over the data from which over-fitting, and so a drift to lower rates, is likely
+SPREAD = 0.8  # octaves from the middle of the first two forks to each
+STRIDE = 1.2  # octaves from the best fork to the next one outside
+CENSORED_FORK = 0.8  # log loss above the best that a fork that blew up counts as
+HOPELESS = 0.35  # a trunk whose log loss is this much above the best one's is not forked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forks:
+    """The fork rung: its points (diverged and abandoned ones included) and which of them were only abandoned."""
+
+    points: tuple[Point, ...]
+    abandoned: frozenset[float]
+
+    @property
+    def finished(self) -> tuple[Point, ...]:
+        """The forks with a loss."""
+        return tuple(p for p in self.points if not p.is_diverged)
+
+    @property
+    def broken(self) -> tuple[float, ...]:
+        """X of the forks that blew up."""
+        return tuple(p.x for p in self.points if p.is_diverged and p.x not in self.abandoned)
+
+
+def shift_to_forks(vertex: float, edge: float, epochs: float | None) -> float:
+    """Return where the forks begin, relative to the vertex of the bracket, in octaves."""
+    if edge - vertex < NEAR_EDGE:
+        return -0.2
+    return -1.6 if epochs is not None and epochs >= MANY_EPOCHS else -0.4
+
+
+class ForkRung:
+    """Runs the forks one after another; what it has so far can be read at any time."""
+
+    def __init__(self, bench: Bench, middle: float, edge: float, low: float, high: float, *, most: int = 4) -> None:
+        self._bench, self._middle, self._low, self._high, self._most = bench, middle, low, high, most
+        self._calm, self._bold = edge - BELOW_EDGE, edge + BEYOND_EDGE
+        self._points: dict[float, Point] = {}
+        self._raw: dict[float, float] = {}
+        self._abandoned: set[float] = set()
+
+    @property
+    def result(self) -> Forks:
+        """What is known so far."""
+        return Forks(
+            points=tuple(sorted(self._points.values(), key=lambda p: p.x)), abandoned=frozenset(self._abandoned)
+        )
+
+    def run(self) -> Forks:
+        """Fork twice around the middle, then outward from the best while it lies at an end."""
+        for x in (self._middle - SPREAD, self._middle + SPREAD):
+            self._fork(x, self._calm)
+        while len(self._points) < self._most and self._bench.affords(self._bench.total_steps / 4):
+            x = self._next()
+            if x is None or not self._fork(x, self._bold):
+                break
+        return self.result
+
+    def _next(self) -> float | None:
+        points = sorted(self._points.values(), key=lambda p: p.x)
+        scale = LossScale.of([p.loss for p in points], self._bench.initial_loss)
+        best = min(points, key=lambda p: scale(p.loss))
+        at = points.index(best)
+        if best.is_diverged:
+            return points[0].x - STRIDE
+        if best is points[-1] and best.x + 0.3 < self._bold:
+            return min(best.x + STRIDE, self._bold)
+        after = points[at + 1] if at + 1 < len(points) else None
+        if at > 0 and after is not None and after.x in self.result.broken and after.x - best.x > 0.9:
+            return (best.x + after.x) / 2  # a cliff on the right: look closer
+        if best is points[0]:
+            return best.x - STRIDE
+        return None
+
+    def _fork(self, x: float, top: float) -> bool:
+        """Try one more rate; False if it is one that was tried."""
+        x = min(max(x, self._low), top, self._high)
+        if any(abs(x - known) < 0.1 for known in self._points):
+            return False
+        total = self._bench.total_steps
+        first, then, anneal = max(1, total // 8), max(1, 3 * total // 16), max(1, total // 16)
+        early = self._bench.trunk(x, first)
+        x = early.x
+        scale = LossScale.of([*self._raw.values(), early.loss], self._bench.initial_loss)
+        best = min((scale(v) for v in self._raw.values()), default=math.inf)
+        self._raw[x] = early.loss
+        if early.is_diverged:
+            self._points[x] = early
+        elif scale(early.loss) > best + HOPELESS:
+            self._bench.abandon(
+                x, f"not annealed: already {100 * math.expm1(scale(early.loss) - best):.0f} % worse at step {first}"
+            )
+            self._points[x] = Point(x=x, loss=math.inf)
+            self._abandoned.add(x)
+        else:
+            middle = self._bench.trunk(x, then)
+            self._points[x] = middle if middle.is_diverged else self._bench.fork(x, anneal)
+        return True
+
+
+def race(bench: Bench, xs: Sequence[float], cuts: Sequence[tuple[int, int]]) -> tuple[float, list[Point]]:
+    """Train the real runs of `xs` on; at each cut (step, how many to keep) the worst validation losses stop.
+
+    Returns the winner's x and its rivals' last points.
+    """
+    running = list(dict.fromkeys(xs))
+    points: dict[float, Point] = {}
+    for step, keep in cuts:
+        for x in running:
+            points[x] = bench.trunk(x, step)
+        scale = LossScale.of([p.loss for p in points.values()], bench.initial_loss)
+        ranked = sorted(running, key=lambda x: (scale(points[x].loss), x))
+        for x in ranked[keep:]:
+            bench.abandon(x, f"stopped at step {step}: others had a lower validation loss")
+        running = ranked[:keep]
+    return running[0], list(points.values())
