@@ -70,9 +70,36 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: PLE0604 - built from the table above; a test holds it against the names for type checkers
+__all__ = [
+    "ArgumentError",
+    "ArgumentTypeError",
+    "CommandJob",
+    "Found",
+    "FunctionJob",
+    "Job",
+    "JobError",
+    "LearningRate",
+    "MissingExtraError",
+    "Progress",
+    "RunDirectoryError",
+    "Schedule",
+    "StateError",
+    "SurefootError",
+    "SurefootWarning",
+    "Trial",
     "__version__",
-    *sorted(_HOME),
+    "constant",
+    "cosine_decay",
+    "exponential_decay",
+    "find",
+    "from_function",
+    "inverse_sqrt_decay",
+    "linear_decay",
+    "linear_warmup",
+    "one_cycle",
+    "piecewise",
+    "polynomial_decay",
+    "warmup_stable_decay",
 ]
 
 

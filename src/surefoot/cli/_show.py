@@ -84,8 +84,9 @@ def answer(found: Found, run_dir: Path, written: Sequence[str], seconds: float) 
     pick = (
         f"{rate(found.learning_rate):9s}  good between {rate(low)} and {rate(high)}      confidence: {found.confidence}"
     )
-    of_all = "" if abs(found.spent - found.cost) < 0.05 else f"{found.spent:.2g} trained in all, "
-    cost = f"{found.cost:.1f} runs ({of_all}{trials} trial{'s' * (trials != 1)}, {duration(seconds)})"
+    in_all, on_top = f"{found.spent:.1f}", f"{found.cost:.1f}"
+    of_all = f"{in_all} trained in all, " if in_all != on_top else ""
+    cost = f"{on_top} runs ({of_all}{trials} trial{'s' * (trials != 1)}, {duration(seconds)})"
     rows = [("learning rate", pick)]
     if found.why:
         rows.append(("why", " ".join(found.why)))

@@ -124,7 +124,9 @@ def snippets(found: Found) -> tuple[Snippet, ...]:
             framework="optax", title="JAX, optax", code=_OPTAX.format(**plain, name=shape.optax, more=shape.optax_more)
         ),
     )
-    order = [name for name in ("keras", "optax", "torch") if name in found.versions]
+    job = found.details.get("job")
+    kind = str(job.get("kind", "")) if isinstance(job, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    order = [{"KerasJob": "keras", "JaxJob": "optax"}.get(kind, "torch")]
     return tuple(
         sorted(all_three, key=lambda snippet: order.index(snippet.framework) if snippet.framework in order else 9)
     )

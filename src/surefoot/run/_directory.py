@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import math
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self, cast
 
 from surefoot._errors import RunDirectoryError
 from surefoot.run._files import write_atomically
@@ -23,6 +24,11 @@ VERSION = 1
 
 class RunDirectory:
     """The folder of one search. Opening it takes its lock; use it as a context manager.
+
+    Each finished piece of work is appended to `pieces.jsonl`, after the checkpoint that it leaves behind, if any: so
+    a search that is killed at any moment finds everything it needs to go on from the last piece in the log. While it
+    runs there is one checkpoint for each real run that may still be continued; when it is complete, all are removed but
+    the one at the answer's rate, from which `Found.train` can go on.
 
     Args:
         path: the folder; made if it is missing.
@@ -50,13 +56,16 @@ class RunDirectory:
             self._identify(json.loads(json.dumps(_plain(identity))))
             self.pieces: list[dict[str, Any]] = self._read()
             self._log: IO[str] = (self.path / "pieces.jsonl").open("a", encoding="utf-8")
-        except OSError as error:
+        except BaseException as error:
             self._lock.close()
-            if isinstance(error, RunDirectoryError):
-                raise
-            raise RunDirectoryError(f"cannot write to the run directory {str(self.path)!r}: {error}.") from error
+            if isinstance(error, OSError) and not isinstance(error, RunDirectoryError):
+                raise RunDirectoryError(
+                    f"cannot use the run directory {str(self.path)!r}: {error.strerror or error}. "
+                    "Choose another with `run_dir`."
+                ) from error
+            raise
 
-    def __enter__(self) -> RunDirectory:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -74,8 +83,11 @@ class RunDirectory:
         except OSError as error:
             self._say(error)
 
-    def keep(self, name: str, save: Callable[[Path], None]) -> None:
-        """Write a checkpoint by `save(path)` to a temporary file and rename it; a full disk costs the checkpoint."""
+    def keep(self, name: str, save: Callable[[Path], None]) -> bool:
+        """Write a checkpoint by `save(path)` to a temporary file and rename it; a full disk costs the checkpoint.
+
+        Returns whether it was written.
+        """
         final = self.path / "checkpoints" / name
         temporary = final.with_suffix(".tmp")
         try:
@@ -85,6 +97,8 @@ class RunDirectory:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             self._say(error)
+            return False
+        return True
 
     def kept(self, name: str) -> Path | None:
         """Return the path of a checkpoint, or None."""
@@ -95,6 +109,13 @@ class RunDirectory:
         """Remove a checkpoint that nothing will go on from."""
         with contextlib.suppress(OSError):
             (self.path / "checkpoints" / name).unlink(missing_ok=True)
+
+    def forget_all_but(self, name: str | None) -> None:
+        """Remove every checkpoint, and what a killed process left of one, but the one of this name."""
+        with contextlib.suppress(OSError):
+            for path in (self.path / "checkpoints").iterdir():
+                if path.name != name and path.is_file():
+                    self.forget(path.name)
 
     def _say(self, error: Exception) -> None:
         if not self._warned:
@@ -119,11 +140,14 @@ class RunDirectory:
             raise RunDirectoryError(
                 f"{str(file)!r} is not a run of surefoot: {error}. Choose another `run_dir`."
             ) from error
-        for key, value in identity.items():
-            if known.get(key) != value:
+        if not isinstance(known, dict):
+            raise RunDirectoryError(f"{str(file)!r} is not a run of surefoot. Choose another `run_dir`.")
+        old, new = _flat(cast("dict[str, Any]", known)), _flat(identity)
+        for key in [*new, *(k for k in old if k.partition(".")[0] in identity)]:
+            if old.get(key) != new.get(key):
                 raise RunDirectoryError(
-                    f"the run directory {str(self.path)!r} belongs to another search: its {key} is {_short(known.get(key))}, "
-                    f"yours is {_short(value)}. Choose another `run_dir`, or repeat the search with its settings to resume it."
+                    f"the run directory {str(self.path)!r} belongs to another search: its {key} is {_short(old.get(key))}, "
+                    f"yours is {_short(new.get(key))}. Choose another `run_dir`, or repeat the search with its settings to resume it."
                 )
 
     def _read(self) -> list[dict[str, Any]]:
@@ -138,10 +162,11 @@ class RunDirectory:
         pieces: list[dict[str, Any]] = []
         for number, line in enumerate(whole.splitlines(), 1):
             try:
-                pieces.append(_revive(json.loads(line)))
-            except ValueError as error:
+                pieces.append(_piece(line))
+            except (ValueError, KeyError) as error:
                 raise RunDirectoryError(
-                    f"{str(file)!r}, line {number}, is damaged: {error}. Choose another `run_dir`."
+                    f"{str(file)!r}, line {number}, is damaged: {error}. Remove this line to have its piece trained again, "
+                    "or choose another `run_dir`."
                 ) from error
         return pieces
 
@@ -158,6 +183,9 @@ def _take(lock: IO[str], path: Path) -> None:
 
             fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
+            log.warning("%s: this file system has no locks (%s); do not search there twice at a time.", path, error)
+            return
         raise RunDirectoryError(
             f"the run directory {str(path)!r} is in use by another process. Wait for it, or choose another `run_dir`."
         ) from error
@@ -165,6 +193,13 @@ def _take(lock: IO[str], path: Path) -> None:
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
+
+
+def _piece(line: bytes) -> dict[str, Any]:
+    piece = _revive(json.loads(line))
+    if not isinstance(piece, dict) or "key" not in piece:
+        raise ValueError("it is no piece of work")
+    return cast("dict[str, Any]", piece)
 
 
 _STRANGE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -175,20 +210,30 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return {str(k): _plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_plain(v) for v in cast("list[Any]", value)]
     return value
 
 
 def _revive(value: Any) -> Any:
     if isinstance(value, dict):
-        if list(value) == ["float"]:  # pyright: ignore[reportUnknownArgumentType]
-            return _STRANGE[value["float"]]
-        return {k: _revive(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        known = cast("dict[str, Any]", value)
+        return _STRANGE[known["float"]] if list(known) == ["float"] else {k: _revive(v) for k, v in known.items()}
     if isinstance(value, list):
-        return [_revive(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_revive(v) for v in cast("list[Any]", value)]
     return value
+
+
+def _flat(value: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with dotted names, so that a difference can be named."""
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            flat |= _flat(cast("Mapping[str, Any]", inner), f"{under}{key}.")
+        else:
+            flat[f"{under}{key}"] = inner
+    return flat
 
 
 def _short(value: object) -> str:

@@ -9,10 +9,23 @@ from surefoot.search._find import Progress as Progress
 from surefoot.search._find import find as find
 from surefoot.search._found import Curve as Curve
 from surefoot.search._found import Found as Found
+from surefoot.search._found import Trained as Trained
 from surefoot.search._found import Trial as Trial
 from surefoot.search._function import FunctionJob as FunctionJob
 from surefoot.search._job import CanSave as CanSave
 from surefoot.search._job import Job as Job
 from surefoot.search._job import TrialFailed as TrialFailed
 
-__all__ = ["CanSave", "CommandJob", "Curve", "Found", "FunctionJob", "Job", "Progress", "Trial", "TrialFailed", "find"]
+__all__ = [
+    "CanSave",
+    "CommandJob",
+    "Curve",
+    "Found",
+    "FunctionJob",
+    "Job",
+    "Progress",
+    "Trained",
+    "Trial",
+    "TrialFailed",
+    "find",
+]

@@ -11,7 +11,16 @@ import numpy as np
 from surefoot._errors import JobError
 from surefoot.search._belief import Belief
 from surefoot.search._found import Confidence, Curve
-from surefoot.search._methods import CONSTANT, LEAST_STEPS, ForkMethod, GridMethod, LadderMethod, Method, decay_left
+from surefoot.search._methods import (
+    CONSTANT,
+    LEAST_STEPS,
+    TOLERANCE,
+    ForkMethod,
+    GridMethod,
+    LadderMethod,
+    Method,
+    decay_left,
+)
 from surefoot.search._steps import LossScale, Point
 
 RACE_INTERVAL = {2: (-1.1, 1.5), 3: (-0.9, 1.1)}  # octaves around a race's winner; measured, nominal 90 %
@@ -45,6 +54,9 @@ def write_answer(search: Method, *, is_complete: bool) -> Answer:
         x, low, high = search.winner, search.winner + down, search.winner + up
     elif isinstance(search, ForkMethod):
         x = search.snapped(belief.pick)
+        total = search.lab.total_steps
+        if search.lab.steps - search.lab.trunk_steps(x) > TOLERANCE * search.budget * total:
+            x = search.snapped(belief.pick, 0.9)  # what was overspent is a piece of the real run only at a trunk's rate
     else:
         x = belief.pick
     x = min(max(x, search.low), search.high)
@@ -81,7 +93,7 @@ def _refuse_hopeless(search: Method, *, is_complete: bool) -> None:
     span = f"between {min(rates):.2g} and {max(rates):.2g}" if rates else ""
     if not search.knows_something:
         notes = {t.note for t in lab.trials() if t.note}
-        told = f" The first said: {sorted(notes)[0]}" if notes else ""
+        told = f" The first said: {min(notes)}" if notes else ""
         raise JobError(
             f"every trial of {lab.job.name!r} at rates {span} diverged or failed, so there is nothing to choose from.{told} "
             "Check one training run by itself at a very small rate: is its loss finite?"
@@ -174,8 +186,10 @@ def _why(search: Method, belief: Belief, rate: float) -> tuple[str, ...]:
     if isinstance(search, ForkMethod) and search.forks and search.forks.finished:
         best = finite[0]
         return (
-            f"{first}; of {len(search.forks.points)} pieces of the real run, annealed after a quarter of it, the one at "
-            f"{2.0**best.x:.2g} had the lowest validation loss, {best.loss:.4g}.",
+            (
+                f"{first}; of {len(search.forks.points)} pieces of the real run, annealed after a quarter of it, the one at "
+                f"{2.0**best.x:.2g} had the lowest validation loss, {best.loss:.4g}."
+            ),
             _drift_sentence(belief),
         )
     if isinstance(search, LadderMethod) and search.rungs:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from surefoot._checks import integer, number, refuse, refuse_type
 from surefoot._errors import JobError
 from surefoot.run import RunDirectory
+from surefoot.schedules import Schedule
 from surefoot.search._answer import Answer, write_answer
-from surefoot.search._found import Found
+from surefoot.search._found import Finish, Found, Trained
 from surefoot.search._job import Job
 from surefoot.search._lab import Lab, Progress
 from surefoot.search._methods import ForkMethod, GridMethod, LadderMethod, Method, first_length
@@ -50,10 +52,12 @@ def find(
         learning_rate: where to start; default the job's usual one. It may be wrong by a factor of 1000.
         bounds: (low, high): rates outside are never tried.
         run_dir: a folder for the log and checkpoints; a search that is started again on it goes on where it stopped.
+            A complete search leaves one checkpoint there at most, that of the real run at the answer's rate.
         on_progress: called with a `Progress` every few steps.
 
     Returns:
-        The answer. If Ctrl-C interrupts the search, the best answer so far, with `is_complete` False.
+        The answer; its `train()` goes on with the real run. If Ctrl-C interrupts the search, the best answer so far,
+        with `is_complete` False.
 
     Raises:
         ArgumentError: a value is not allowed.
@@ -102,7 +106,10 @@ def find(
             if not search.knows_something:
                 raise
             is_complete = False
-        return _found(job, search, budget=budget, seed=seed, start=start, run_dir=run_dir, is_complete=is_complete)
+        found = _found(job, search, budget=budget, seed=seed, start=start, run_dir=run_dir, is_complete=is_complete)
+        if is_complete:
+            lab.tidy(math.log2(found.learning_rate))
+        return found
 
 
 def _method_for(job: Job, budget: float) -> type[Method]:
@@ -127,7 +134,7 @@ def _found(
         confidence=answer.confidence,
         why=answer.why,
         cautions=answer.cautions,
-        cost=(search.lab.steps - answer.credit) / total,
+        cost=(search.lab.trained - answer.credit) / total,
         spent=search.lab.spent,
         budget=budget,
         method=search.name,
@@ -141,6 +148,7 @@ def _found(
         curves=answer.curves,
         is_complete=is_complete,
         run_dir=None if run_dir is None else str(run_dir),
+        _finish=_finisher(search.lab, answer.learning_rate),
         details={
             "schedule_repr": repr(job.schedule),
             "factors": [[s, float(search.plan(s))] for s in range(0, total + 1, stretch)],
@@ -148,6 +156,21 @@ def _found(
             **answer.details,
         },
     )
+
+
+def _finisher(lab: Lab, learning_rate: float) -> Finish:
+    """Return what `Found.train` calls."""
+
+    def finish(on_progress: Callable[[Progress], None] | None) -> Trained:
+        if not lab.job.can_fork:
+            raise JobError(
+                f"{lab.job.name!r} cannot be forked, so the search holds no run of it to go on from. Start the real run "
+                f"yourself, with a learning rate of {learning_rate:g}."
+            )
+        run, val_loss = lab.finish(math.log2(learning_rate), on_progress)
+        return Trained(run=run, model=getattr(run, "model", None), val_loss=val_loss, steps=lab.total_steps)
+
+    return finish
 
 
 def _schedule_form(job: Job) -> dict[str, Any]:
@@ -159,37 +182,40 @@ def _schedule_form(job: Job) -> dict[str, Any]:
 
 
 def _check_job(job: object) -> None:
-    wanted = (
-        "name",
-        "total_steps",
-        "schedule",
-        "default_learning_rate",
-        "can_fork",
-        "start",
-        "advance",
-        "evaluate",
-        "fork",
-    )
-    missing = [verb for verb in wanted if not hasattr(job, verb)]
-    if missing:
+    """Refuse what is not a job, before anything is trained."""
+    verbs = ("start", "advance", "evaluate", "fork", "describe")
+    facts = ("name", "total_steps", "schedule", "default_learning_rate", "can_fork", "epochs")
+    missing = [name for name in (*facts, *verbs) if not hasattr(job, name)]
+    if missing or isinstance(job, type):
+        why = f"a job; this has no {', '.join(missing)}" if missing else "a job, not its class"
+        cure = "Use surefoot.torch.TorchJob, surefoot.FunctionJob or surefoot.CommandJob."
+        raise refuse_type("find", "job", job, why, cure)
+    one = cast("Job", job)
+    integer("find", "job.total_steps", one.total_steps, at_least=1)
+    number("find", "job.default_learning_rate", one.default_learning_rate, above=0.0)
+    if not isinstance(one.schedule, Schedule):  # pyright: ignore[reportUnnecessaryIsInstance] - users have no type checker
+        raise refuse_type("find", "job.schedule", one.schedule, "a schedule", "For example `sf.cosine_decay()`.")
+    try:
+        json.dumps(one.describe())
+    except (TypeError, ValueError) as error:
         raise refuse_type(
-            "find",
-            "job",
-            job,
-            f"a job; this has no {', '.join(missing)}",
-            "Use surefoot.torch.TorchJob, surefoot.FunctionJob or surefoot.CommandJob.",
-        )
+            "find", "job.describe()", one.describe(), f"plain data that JSON can hold ({error})"
+        ) from error
 
 
 def _checked_bounds(bounds: object, start: float) -> tuple[float, float]:
     if bounds is None:
-        return start * 2.0**-WIDEST, start * 2.0**WIDEST
-    if not isinstance(bounds, tuple | list) or len(bounds) != 2:  # pyright: ignore[reportUnknownArgumentType]
-        raise refuse_type("find", "bounds", bounds, "a pair (low, high)", "For example bounds=(1e-6, 1.0).")
-    low = number("find", "bounds[0]", bounds[0], above=0.0)
-    high = number("find", "bounds[1]", bounds[1], above=0.0)
+        return max(start * 2.0**-WIDEST, 1e-300), min(start * 2.0**WIDEST, 1e300)
+    pair = cast("Sequence[object]", bounds if isinstance(bounds, tuple | list) else ())
+    if len(pair) != 2:
+        raise refuse_type(
+            "find", "bounds", cast("object", bounds), "a pair (low, high)", "For example bounds=(1e-6, 1.0)."
+        )
+    low = number("find", "bounds[0]", pair[0], above=0.0)
+    high = number("find", "bounds[1]", pair[1], above=0.0)
     if low >= high:
-        raise refuse("find", "bounds", bounds, "(low, high) with low below high", "Swap them.")
+        cure = "Swap them." if low > high else "Leave `find` something to choose from."
+        raise refuse("find", "bounds", pair, "(low, high) with low below high", cure)
     return low, high
 
 

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 CURVATURE = 0.08  # median curvature of log loss, per octave squared
 CURVATURE_SPREAD = 1.0  # its standard deviation, in nats
-NOISE = 0.025  # standard deviation of log loss near the best: seeds and misfit
+NOISE = 0.02  # standard deviation of log loss near the best: seeds and misfit
 MISFIT = 0.5  # growth of that with the distance from the best log loss
 CAP = 1.0  # log losses are capped this far above the best
 
@@ -31,20 +31,27 @@ _CURVATURES = np.geomspace(0.01, 0.8, 9)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """What one rung says: log likelihood of its vertex on a grid of rates, and the curvatures expected there."""
+    """What one rung says: log likelihood of its vertex on a grid of rates, and the shape that fits best there.
+
+    Attributes:
+        vertices: the grid of x.
+        log_likelihood: of each vertex, curvatures summed over.
+        curvature_left: expected curvature left of each vertex.
+        curvature_right: the same on the right.
+        shape: (offset, left curvature, right curvature) that fits best at each vertex, one row a vertex.
+    """
 
     vertices: Array
     log_likelihood: Array
     curvature_left: Array
     curvature_right: Array
-    offset: Array
+    shape: Array
 
     def curve(self, vertex: float, x: Array) -> Array:
-        """Return the expected log loss at `x` if the vertex lies at `vertex`."""
-        o, left, right = (
-            float(np.interp(vertex, self.vertices, v)) for v in (self.offset, self.curvature_left, self.curvature_right)
-        )
-        return o + np.where(x < vertex, left, right) * (x - vertex) ** 2
+        """Return the best fitting log loss at `x` if the vertex lies at `vertex`."""
+        offset, left, right = (float(v) for v in self.shape[int(np.abs(self.vertices - vertex).argmin())])
+        curvature: Array = np.where(x < vertex, left, right)
+        return offset + curvature * (x - vertex) ** 2
 
 
 def fit_rung(x: Sequence[float], y: Sequence[float], vertices: Array, *, noise: float = NOISE) -> Rung:
@@ -61,14 +68,14 @@ def fit_rung(x: Sequence[float], y: Sequence[float], vertices: Array, *, noise: 
     if not len(points):
         flat = np.zeros_like(vertices)
         c0 = flat + CURVATURE
-        return Rung(vertices=vertices, log_likelihood=flat, curvature_left=c0, curvature_right=c0, offset=flat)
+        shape = np.stack([flat, c0, c0], axis=1)
+        return Rung(vertices=vertices, log_likelihood=flat, curvature_left=c0, curvature_right=c0, shape=shape)
     excess = np.minimum(losses - losses.min(), CAP)
     precision = 1.0 / (noise**2 + (MISFIT * excess) ** 2)
     away = points[None, :] - vertices[:, None]
     left, right = np.minimum(away, 0.0) ** 2, np.maximum(away, 0.0) ** 2  # [vertex, point]
     c = _CURVATURES
-    shape = c[:, None, None, None] * left + c[None, :, None, None] * right  # [c_left, c_right, vertex, point]
-    rest = excess - shape
+    rest = excess - (c[:, None, None, None] * left + c[None, :, None, None] * right)  # [c_left, c_right, vertex, point]
     offset = (rest * precision).sum(-1) / precision.sum()  # o, best for each shape
     rest -= offset[..., None]
     log_p = -0.5 * (rest**2 * precision).sum(-1)
@@ -77,12 +84,14 @@ def fit_rung(x: Sequence[float], y: Sequence[float], vertices: Array, *, noise: 
     top = log_p.max()
     p = np.exp(log_p - top)
     total = p.sum((0, 1)) + 1e-300
+    at_left, at_right = np.divmod(log_p.reshape(len(c) ** 2, -1).argmax(0), len(c))
+    best_offset = offset[at_left, at_right, np.arange(len(vertices))] + losses.min()
     return Rung(
         vertices=vertices,
         log_likelihood=np.log(total) + top,
         curvature_left=(p.sum(1) * c[:, None]).sum(0) / total,
         curvature_right=(p.sum(0) * c[:, None]).sum(0) / total,
-        offset=(p * offset).sum((0, 1)) / total + losses.min(),
+        shape=np.stack([best_offset, c[at_left], c[at_right]], axis=1),
     )
 
 

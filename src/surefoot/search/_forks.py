@@ -12,12 +12,14 @@ BELOW_EDGE = math.log2(1.19)  # the first forks keep this far below the edge of 
 BEYOND_EDGE = (
     1.0  # octaves above that edge that a later fork may try: a compressed warm-up breaks earlier than the real one
 )
-NEAR_EDGE = 1.5  # a bracket whose vertex is this near its edge is limited by stability: no drift to expect
+NEAR_EDGE = 1.3  # a bracket whose vertex is this near its edge is limited by stability: no drift to expect
 MANY_EPOCHS = 6.0  # passes over the data from which over-fitting, and so a drift to lower rates, is likely
+SHIFT, SHIFT_MANY, SHIFT_EDGE = 0.25, -1.4, -0.3  # from the bracket's vertex to the first forks, octaves
 SPREAD = 0.8  # octaves from the middle of the first two forks to each
 STRIDE = 1.2  # octaves from the best fork to the next one outside
 CENSORED_FORK = 0.8  # log loss above the best that a fork that blew up counts as
-HOPELESS = 0.35  # a trunk whose log loss is this much above the best one's is not forked
+LOOKS_WORSE, LOOKS_BETTER = 0.05, 0.03  # log loss per octave, of a rate in the middle of the run against its end
+HOPELESS = 0.5  # a trunk whose log loss is this much above the best one's is not forked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +41,14 @@ class Forks:
 
 
 def shift_to_forks(vertex: float, edge: float, epochs: float | None) -> float:
-    """Return where the forks begin, relative to the vertex of the bracket, in octaves."""
+    """Return where the forks begin, relative to the vertex of the bracket, in octaves.
+
+    A bracket that ends at a cliff is limited by stability, at any length. A job that sees its data many times wants a
+    lower rate when it is trained longer.
+    """
     if edge - vertex < NEAR_EDGE:
-        return -0.2
-    return -1.6 if epochs is not None and epochs >= MANY_EPOCHS else -0.4
+        return SHIFT_EDGE
+    return SHIFT_MANY if epochs is not None and epochs >= MANY_EPOCHS else SHIFT
 
 
 class ForkRung:
@@ -63,30 +69,40 @@ class ForkRung:
         )
 
     def run(self) -> Forks:
-        """Fork twice around the middle, then outward from the best while it lies at an end."""
-        for x in (self._middle - SPREAD, self._middle + SPREAD):
+        """Fork twice around the middle, then outward from the best while it lies at an end.
+
+        The upper one goes first: where it is far better, the lower one need not be annealed. One more fork on the way up
+        costs little, since the real run can go on from it or from its neighbor, and so may exceed the budget by that.
+        """
+        total = self._bench.total_steps
+        for x in (self._middle + SPREAD, self._middle - SPREAD):
             self._fork(x, self._calm)
-        while len(self._points) < self._most and self._bench.affords(self._bench.total_steps / 4):
-            x = self._next()
-            if x is None or not self._fork(x, self._bold):
+        while len(self._points) < self._most:
+            x, is_up = self._next()
+            if (
+                x is None
+                or not self._bench.affords(total / 4 - (3 * total / 16 if is_up else 0))
+                or not self._fork(x, self._bold)
+            ):
                 break
         return self.result
 
-    def _next(self) -> float | None:
+    def _next(self) -> tuple[float | None, bool]:
+        """Return where to fork next, if anywhere, and whether that is above the best."""
         points = sorted(self._points.values(), key=lambda p: p.x)
         scale = LossScale.of([p.loss for p in points], self._bench.initial_loss)
         best = min(points, key=lambda p: scale(p.loss))
         at = points.index(best)
-        if best.is_diverged:
-            return points[0].x - STRIDE
-        if best is points[-1] and best.x + 0.3 < self._bold:
-            return min(best.x + STRIDE, self._bold)
         after = points[at + 1] if at + 1 < len(points) else None
-        if at > 0 and after is not None and after.x in self.result.broken and after.x - best.x > 0.9:
-            return (best.x + after.x) / 2  # a cliff on the right: look closer
-        if best is points[0]:
-            return best.x - STRIDE
-        return None
+        if best.is_diverged:
+            return points[0].x - STRIDE, False
+        if after is None and best.x + 0.3 < self._bold:
+            return min(best.x + STRIDE, self._bold), True
+        if (
+            at > 0 and after is not None and after.x in self.result.broken and after.x - best.x > 0.9
+        ):  # a cliff: look closer
+            return (best.x + after.x) / 2, True
+        return (best.x - STRIDE, False) if at == 0 else (None, False)
 
     def _fork(self, x: float, top: float) -> bool:
         """Try one more rate; False if it is one that was tried."""
@@ -114,19 +130,34 @@ class ForkRung:
         return True
 
 
-def race(bench: Bench, xs: Sequence[float], cuts: Sequence[tuple[int, int]]) -> tuple[float, list[Point]]:
-    """Train the real runs of `xs` on; at each cut (step, how many to keep) the worst validation losses stop.
+def race(
+    bench: Bench, xs: Sequence[float], cuts: Sequence[tuple[int, int]], *, overfit: float
+) -> tuple[float, list[Point]]:
+    """Train the real runs of `xs` on; at each cut (step, how many to keep) the worst stop.
 
-    Returns the winner's x and its rivals' last points.
+    They are compared in the middle, where their rates are still high. There a high rate looks worse than it will be
+    after the decay, except where the run over-fits, where it looks better: at all cuts but the last, log losses are
+    corrected for that, by octave.
+
+    Args:
+        bench: where they are trained.
+        xs: the candidates.
+        cuts: (step, how many to keep), the last keeps one.
+        overfit: how likely the run over-fits.
+
+    Returns:
+        The winner's x, and the last point of each candidate.
     """
     running = list(dict.fromkeys(xs))
     points: dict[float, Point] = {}
-    for step, keep in cuts:
+    for number, (step, keep) in enumerate(cuts, 1):
         for x in running:
             points[x] = bench.trunk(x, step)
         scale = LossScale.of([p.loss for p in points.values()], bench.initial_loss)
-        ranked = sorted(running, key=lambda x: (scale(points[x].loss), x))
+        slope = 0.0 if number == len(cuts) and number > 1 else overfit * LOOKS_BETTER - (1.0 - overfit) * LOOKS_WORSE
+        judged = {x: scale(points[x].loss) + slope * x for x in running}
+        ranked = sorted(running, key=lambda x: (judged[x], x))
         for x in ranked[keep:]:
-            bench.abandon(x, f"stopped at step {step}: others had a lower validation loss")
+            bench.abandon(x, f"stopped at step {step}: others promised a lower validation loss")
         running = ranked[:keep]
     return running[0], list(points.values())

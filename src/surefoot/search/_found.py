@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from surefoot._errors import JobError, StateError
+
+if TYPE_CHECKING:
+    from surefoot.search._lab import Progress
+
+VERSION = 1  # of the JSON form
 
 Outcome = Literal["finished", "diverged", "abandoned", "failed"]
 Confidence = Literal["high", "medium", "low"]
@@ -56,6 +64,26 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """The real run, trained to its end.
+
+    Attributes:
+        run: the job's own form of a run; a `TorchJob`'s holds the model and the optimizer.
+        model: its trained model, if the run has one.
+        val_loss: the validation loss at the end; not finite if the run diverged after all.
+        steps: optimizer steps, counted from the start of the run.
+    """
+
+    run: Any
+    model: Any
+    val_loss: float
+    steps: int
+
+
+Finish = Callable[["Callable[[Progress], None] | None"], Trained]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """A found learning rate, with its interval, its evidence and its cost.
 
@@ -97,11 +125,81 @@ class Found:
     is_complete: bool = True
     run_dir: str | None = None
     details: dict[str, Any] = field(default_factory=dict[str, Any])
+    _finish: Finish | None = field(default=None, repr=False, compare=False)  # of this process; never saved or copied
+
+    def train(self, *, on_progress: Callable[[Progress], None] | None = None) -> Trained:
+        """Train the real run at the found rate to its end, from where the search has left it.
+
+        It is the run that training from the start with this rate, schedule and seed gives, without the steps that the
+        search has paid for already (`spent - cost`). Each call goes on from a copy and returns a run of its own.
+
+        Args:
+            on_progress: called with a `Progress` every few steps.
+
+        Raises:
+            JobError: the job cannot be forked, or this answer comes from a file or is a copy: then the search's runs
+                are gone.
+        """
+        if self._finish is None:
+            raise JobError(
+                "this answer was loaded or copied, so the runs of its search are gone. Call train() on what `find` "
+                f"returned, or start the real run yourself, with a learning rate of {self.learning_rate:g}."
+            )
+        return self._finish(on_progress)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain data; NaN and infinity become the strings "nan", "inf", "-inf"."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return {"format": "surefoot.found", "version": 1, **plain}
+        plain: dict[str, Any] = {
+            f.name: _plain(getattr(self, f.name)) for f in fields(self) if not f.name.startswith("_")
+        }
+        return {"format": "surefoot.found", "version": VERSION, **plain}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Found:
+        """Return the answer that `to_dict` gave.
+
+        Raises:
+            StateError: this is no answer of surefoot, or one of a newer version.
+        """
+        if plain.get("format") != "surefoot.found" or plain.get("version") != VERSION:
+            raise StateError(
+                f"this is no answer that this version of surefoot can read: its format is {plain.get('format')!r}, "
+                f"version {plain.get('version')!r}; wanted are 'surefoot.found' and {VERSION}."
+            )
+        known: dict[str, Any] = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
+        try:
+            for name in ("learning_rate", "cost", "spent", "budget", "default_learning_rate"):
+                known[name] = float(known[name])  # "nan" and "inf", too
+            known["interval"] = _numbers(known["interval"])
+            known["why"], known["cautions"] = tuple(known["why"]), tuple(known["cautions"])
+            known["trials"] = tuple(_trial(t) for t in known["trials"])
+            known["curves"] = tuple(
+                Curve(rung=c["rung"], learning_rates=_numbers(c["learning_rates"]), losses=_numbers(c["losses"]))
+                for c in known["curves"]
+            )
+            return cls(**known)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateError(f"this answer is damaged: {error!r}. Take the file as `Found.save` wrote it.") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> Found:
+        """Read an answer that `save` wrote; its picture and report can be drawn again.
+
+        Raises:
+            StateError: the file is no answer of surefoot.
+            OSError: the file cannot be read.
+        """
+        try:
+            plain: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise StateError(f"{str(path)!r} is no answer of surefoot: {error}.") from error
+        if not isinstance(plain, dict):
+            raise StateError(f"{str(path)!r} is no answer of surefoot.")
+        return cls.from_dict(cast("dict[str, Any]", plain))
+
+    def __getstate__(self) -> list[Any]:
+        """Leave the runs of the search behind in pickles and copies."""
+        return [None if f.name == "_finish" else getattr(self, f.name) for f in fields(self)]
 
     def save(self, path: str | Path) -> Path:
         """Write the answer as JSON, whole or not at all, and return the path."""
@@ -132,10 +230,25 @@ class Found:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Trial | Curve):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_plain(v) for v in cast("Sequence[Any]", value)]
     return value
+
+
+def _numbers(values: Sequence[Any]) -> Any:
+    return tuple(float(v) for v in values)
+
+
+def _trial(plain: Mapping[str, Any]) -> Trial:
+    known: dict[str, Any] = {f.name: plain[f.name] for f in fields(Trial) if f.name in plain}
+    for name in ("learning_rate", "train_loss", "val_loss", "best_val_loss"):
+        known[name] = None if known[name] is None else float(known[name])
+    for name in ("losses", "val_losses"):
+        known[name] = tuple((int(step), float(loss)) for step, loss in known[name])
+    return Trial(**known)

@@ -46,10 +46,14 @@ class Progress:
 
 @dataclass(slots=True)
 class _Trunk:
-    """A real run, as far as it has been trained; `run` is None while it is only known from the log."""
+    """A real run, as far as it has been trained; `run`, if there is one, stands at `run_step`.
+
+    That is not `step` where the run is only known from the log, or was interrupted between two pieces.
+    """
 
     learning_rate: float
     run: Any = None
+    run_step: int | None = None
     step: int = 0
     recent: list[float] = field(default_factory=list[float])
     first_loss: float = math.nan
@@ -76,7 +80,8 @@ class Lab:
         self.rung, self.steps = "bracket", 0
         self.initial_loss = math.nan
         self._directory, self._on_progress = directory, on_progress
-        self._known = {str(p["key"]): p for p in directory.pieces} if directory else {}
+        self._running = 0  # steps of the piece that is being trained
+        self._known = _believed(directory.pieces) if directory else {}
         self._pieces: dict[str, list[dict[str, Any]]] = {}
         self._trunks: dict[float, _Trunk] = {}
         self._failures: list[str] = []
@@ -119,7 +124,12 @@ class Lab:
             key = f"trunk {rate!r} to {to_step}"
             piece = self._known.get(key) or self._train_trunk(key, trunk, to_step)
             trunk.step, trunk.first_loss, trunk.recent = to_step, float(piece["first_loss"]), list(piece["recent"])
-            trunk.readings[to_step] = self._accept(piece)
+            trunk.readings[to_step] = Point(
+                x=math.log2(rate), loss=float(piece["val_loss"]), train_loss=float(piece["train_loss"])
+            )
+            self._accept(piece)
+            if piece["outcome"] != "finished":
+                trunk.run = trunk.run_step = None  # nothing goes on from it
         return trunk.readings[to_step]
 
     def fork(self, x: float, steps: int) -> Point:
@@ -145,9 +155,14 @@ class Lab:
     # ---- what the answer needs --------------------------------------------------------------------------------------
 
     @property
+    def trained(self) -> int:
+        """All training steps so far, those of an interrupted piece included."""
+        return self.steps + self._running
+
+    @property
     def spent(self) -> float:
-        """All training steps so far, in run equivalents."""
-        return self.steps / self.total_steps
+        """The same in run equivalents."""
+        return self.trained / self.total_steps
 
     def trunk_steps(self, x: float) -> int:
         """Return how far the real run of this rate has been trained."""
@@ -162,45 +177,95 @@ class Lab:
         """Return all trials so far, in the order in which they were begun."""
         return tuple(_as_trial(pieces, self.seed) for pieces in self._pieces.values())
 
+    # ---- after the search -------------------------------------------------------------------------------------------
+
+    def tidy(self, x: float) -> None:
+        """Let go of every training run but the real one of this rate, in memory and in the run directory."""
+        rate = _three_digits(x)
+        for trunk in self._trunks.values():
+            if trunk.learning_rate != rate:
+                trunk.run = trunk.run_step = None
+        step = self.trunk_steps(x)
+        if self._directory:
+            self._directory.forget_all_but(_file(rate, step) if step else None)
+
+    def finish(self, x: float, on_progress: Callable[[Progress], None] | None = None) -> tuple[Any, float]:
+        """Train the real run of this rate to its end; return the run and its validation loss.
+
+        It goes on from a copy of what the search has trained of it, so that this can be asked for again.
+        """
+        rate, total = _three_digits(x), self.total_steps
+        step = self.trunk_steps(x)
+        run = self.job.fork(self._run_of(self._trunks[rate])) if step else self.job.start(rate, seed=self.seed)
+        while step < total:
+            to = min(step + CHUNK, total)
+            self.job.advance(run, [float(self.plan(s)) for s in range(step, to)])
+            step = to
+            if on_progress:
+                on_progress(Progress(phase="train", spent=step / total, expected=1.0, trials=1))
+        return run, float(self.job.evaluate(run))
+
     # ---- training ---------------------------------------------------------------------------------------------------
 
     def _train_short(self, key: str, rate: float, steps: int) -> dict[str, Any]:
         factors = compressed(self.plan, self.total_steps, steps)
-        trunk = _Trunk(rate)
-        return self._train(key, trunk, factors, start=0, begin=lambda: self.job.start(rate, seed=self.seed))
+        piece = self._train(key, _Trunk(rate), factors, start=0, begin=lambda: self.job.start(rate, seed=self.seed))
+        self._remember(piece)
+        return piece
 
     def _train_trunk(self, key: str, trunk: _Trunk, to_step: int) -> dict[str, Any]:
         factors = [float(self.plan(s)) for s in range(trunk.step, to_step)]
-        piece = self._train(key, trunk, factors, start=trunk.step, begin=lambda: self._run_of(trunk))
-        if self._directory and piece["outcome"] == "finished" and isinstance(self.job, CanSave):
-            job, run = self.job, trunk.run
-            self._directory.keep(_file(trunk.learning_rate, to_step), lambda path: job.save(run, path))
-            self._directory.forget(_file(trunk.learning_rate, trunk.step))
+
+        def begin() -> Any:
+            run = self._run_of(trunk)
+            trunk.run_step = None  # unknown if it is interrupted
+            return run
+
+        piece = self._train(key, trunk, factors, start=trunk.step, begin=begin)
+        trunk.run_step = to_step
+        # The checkpoint goes before its piece, the one it replaces after: a kill in between loses neither.
+        directory, job = self._directory, self.job
+        if directory is None or piece["outcome"] != "finished" or not isinstance(job, CanSave):
+            self._remember(piece)
+            return piece
+        run = trunk.run
+        is_kept = directory.keep(_file(trunk.learning_rate, to_step), lambda path: job.save(run, path))
+        self._remember(piece)
+        if is_kept and trunk.step:
+            directory.forget(_file(trunk.learning_rate, trunk.step))
         return piece
 
     def _train_fork(self, key: str, trunk: _Trunk, steps: int) -> dict[str, Any]:
         top = float(self.plan(trunk.step))
         factors = [top * (1.0 - i / steps) for i in range(steps)]
         branch = _Trunk(trunk.learning_rate, step=trunk.step, recent=list(trunk.recent), first_loss=trunk.first_loss)
-        return self._train(key, branch, factors, start=trunk.step, begin=lambda: self.job.fork(self._run_of(trunk)))
+        piece = self._train(key, branch, factors, start=trunk.step, begin=lambda: self.job.fork(self._run_of(trunk)))
+        self._remember(piece)
+        return piece
 
     def _run_of(self, trunk: _Trunk) -> Any:
         """Return the training run of a trunk, from memory, from its checkpoint, or, if that is lost, trained again."""
-        if trunk.run is None and trunk.step > 0:
-            path = self._directory.kept(_file(trunk.learning_rate, trunk.step)) if self._directory else None
-            if path is not None and isinstance(self.job, CanSave):
-                trunk.run = self.job.load(path)
-            else:
-                log.info(
-                    "no checkpoint of the run at %g: its first %d steps are trained again",
-                    trunk.learning_rate,
-                    trunk.step,
-                )
-                trunk.run = self.job.start(trunk.learning_rate, seed=self.seed)
-                self.job.advance(trunk.run, [float(self.plan(s)) for s in range(trunk.step)])
-        elif trunk.run is None:
-            trunk.run = self.job.start(trunk.learning_rate, seed=self.seed)
-        return trunk.run
+        if trunk.run_step == trunk.step:
+            return trunk.run
+        run = self._loaded(trunk) if trunk.step > 0 else None
+        if run is None:
+            run = self.job.start(trunk.learning_rate, seed=self.seed)
+            if trunk.step > 0:
+                log.info("the first %d steps of the run at %g are trained again", trunk.step, trunk.learning_rate)
+                self.job.advance(run, [float(self.plan(s)) for s in range(trunk.step)])
+        trunk.run, trunk.run_step = run, trunk.step
+        return run
+
+    def _loaded(self, trunk: _Trunk) -> Any:
+        """Return the run from its checkpoint, or None if there is none that can be read."""
+        path = self._directory.kept(_file(trunk.learning_rate, trunk.step)) if self._directory else None
+        if path is None or not isinstance(self.job, CanSave):
+            return None
+        try:
+            return self.job.load(path)
+        except Exception as error:  # noqa: BLE001 - whatever a job's load raises, the steps can be trained again
+            log.warning("the checkpoint %s cannot be read (%s): its steps are trained again", path, error)
+            return None
 
     def _train(
         self, key: str, trunk: _Trunk, factors: Sequence[float], *, start: int, begin: Callable[[], Any]
@@ -211,12 +276,14 @@ class Lab:
         outcome: Outcome = "finished"
         note, val_loss = "", math.inf
         recent, first = trunk.recent, trunk.first_loss
+        self._running = 0
         try:
             run = begin()
             chunk = CHUNK if self.job.can_fork else len(factors)
             for at in range(0, len(factors), chunk):
-                new = [float(v) for v in self.job.advance(run, factors[at : at + chunk])]
-                self.steps += len(factors[at : at + chunk])
+                part = factors[at : at + chunk]
+                self._running += len(part)
+                new = self._advanced(run, part)
                 losses += new
                 if new and math.isnan(first):
                     first = new[0]
@@ -231,11 +298,10 @@ class Lab:
                     outcome, val_loss = "diverged", math.inf
         except TrialFailed as failure:
             outcome, note = "failed", str(failure)
-        done = len(losses) if losses else len(factors)
-        self.steps -= done  # counted once, by `_accept`, for trained and remembered pieces alike
+        done = self._running
         tail = max(6, min(40, (start + done) // 6))
         last = losses[-tail:]
-        piece = {
+        return {
             "key": key,
             "rung": self.rung,
             "learning_rate": trunk.learning_rate,
@@ -249,8 +315,16 @@ class Lab:
             "losses": _thinned([[start + i, v] for i, v in enumerate(losses)], 100),
             "note": note,
         }
-        self._remember(piece)
-        return piece
+
+    def _advanced(self, run: Any, factors: Sequence[float]) -> list[float]:
+        """Train a few steps and return their training losses, one a step or none."""
+        losses = [float(v) for v in self.job.advance(run, factors)]
+        if len(losses) not in (0, len(factors)):
+            raise JobError(
+                f"{self.job.name!r}: advance() was given {len(factors)} factors and returned {len(losses)} losses. "
+                "Return one training loss per step, or none at all."
+            )
+        return losses
 
     # ---- the books --------------------------------------------------------------------------------------------------
 
@@ -261,6 +335,7 @@ class Lab:
 
     def _accept(self, piece: dict[str, Any]) -> Point:
         """Book a piece, trained or remembered, and return its point."""
+        self._running = 0
         self.steps += int(piece["to_step"]) - int(piece["from_step"])
         rate = float(piece["learning_rate"])
         self._pieces.setdefault(f"{piece['rung']} {rate!r}", []).append(piece)
@@ -277,6 +352,12 @@ class Lab:
         if self._on_progress:
             expected = max(self.expected, self.spent)
             self._on_progress(Progress(phase=self.rung, spent=self.spent, expected=expected, trials=len(self._pieces)))
+
+
+def _believed(pieces: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the pieces of a log by key; if every trial failed, its cause may be cured by now: try all of them again."""
+    is_hopeless = all(p.get("outcome") == "failed" for p in pieces if p["key"] != "initial")
+    return {str(p["key"]): p for p in pieces if p["key"] == "initial" or not is_hopeless}
 
 
 def compressed(plan: Schedule, total_steps: int, steps: int) -> list[float]:

@@ -9,8 +9,10 @@ from typing import ClassVar
 from surefoot.schedules import Schedule
 from surefoot.search._belief import (
     DRIFT,
+    EDGE_MARGIN,
     FORK_LENGTH,
     LADDER_DRIFT,
+    OVERFIT,
     PLAIN,
     WIDEN,
     Belief,
@@ -19,13 +21,13 @@ from surefoot.search._belief import (
     bracket_evidence,
     vertex_of,
 )
-from surefoot.search._forks import CENSORED_FORK, ForkRung, Forks, race, shift_to_forks
+from surefoot.search._forks import CENSORED_FORK, HOPELESS, ForkRung, Forks, race, shift_to_forks
 from surefoot.search._lab import Lab
-from surefoot.search._steps import LossScale, Point, bracket, divergence_edge, fill
+from surefoot.search._steps import LossScale, Point, bracket, divergence_edge, fill, initial_of
 
 LEAST_STEPS = 20  # of a run of the first rung: shorter ones measure their own warm-up
 TOLERANCE = 1.1  # the budget is kept to within this factor
-SNAP = 0.35  # octaves within which a trained trunk's rate is taken instead of the pick
+SNAP = 0.33  # octaves within which a trained trunk's rate is taken instead of the pick
 RACE_SPREAD = {2: 0.84, 3: 1.2}  # candidates stand at the pick and this many sd to its sides
 LEAST_SD = 0.7  # octaves: candidates nearer than this could not be told apart
 CONSTANT = (1.4, 0.7)  # the best rate of a run that does not decay lies this much lower, mean and sd
@@ -160,7 +162,7 @@ class ForkMethod(Method):
         rungs.append(
             Evidence(name="fork", points=_censored(forks, lab.initial_loss), z=FORK_LENGTH, censored=CENSORED_FORK)
         )
-        plain, overfit = PLAIN, (1.35, 0.20)
+        plain, overfit = PLAIN, OVERFIT
         widen = WIDEN
         if decay_left(self.plan, lab.total_steps) > 0.5:
             plain = (plain[0] + CONSTANT[0], math.hypot(plain[1], CONSTANT[1]))
@@ -184,9 +186,9 @@ class ForkMethod(Method):
     def _real_edge(self, forks: Forks) -> float:
         """Return the edge as the real runs know it: above the bracket's only where a real run has survived."""
         survived = max(p.x for p in forks.finished)
-        edge = max(self.edge, survived + 0.25)
+        edge = max(self.edge, survived + EDGE_MARGIN)
         if forks.broken:
-            edge = min(edge, max(min(forks.broken) - 0.25, survived + 0.25))
+            edge = min(edge, max(min(forks.broken) - 0.25, survived + EDGE_MARGIN))
         return edge
 
     def _race(self) -> None:
@@ -198,7 +200,7 @@ class ForkMethod(Method):
         half, late = total // 2, 3 * total // 4
         cuts = [(half, 2), (late, 1)] if count == 3 else [(half, 1)]
         end = cuts[-1][0]
-        top = self._real_edge(self._rung.result) - 0.25 if self._rung else math.inf
+        top = self._real_edge(self._rung.result) - EDGE_MARGIN if self._rung else math.inf
         wanted = [min(max(belief.pick + d, self.low), top, self.high) for d in offsets]
         for within in (SNAP, 0.5, 0.65, 0.8):
             xs = list(dict.fromkeys(self.snapped(x, within) for x in wanted))
@@ -211,7 +213,7 @@ class ForkMethod(Method):
             cuts = [(half, 2), (total, 1)]
         lab.allowed = math.inf
         if len(xs) > 1:
-            self._winner, self._racers = race(lab, xs, cuts)
+            self._winner, self._racers = race(lab, xs, cuts, overfit=belief.overfit)
 
 
 class LadderMethod(Method):
@@ -243,8 +245,7 @@ class LadderMethod(Method):
             points: list[Point] = []
             self.rungs.append((steps, points))
             middle = self._middle(steps)
-            for x in (middle - spread, middle + spread):
-                points.append(lab.short(self._within(x), steps))
+            points.extend(lab.short(self._within(x), steps) for x in (middle - spread, middle + spread))
             best, other = sorted(points, key=lambda p: p.loss)
             scale = LossScale.of([p.loss for p in points], lab.initial_loss)
             if lab.affords(steps) and scale(other.loss) - scale(best.loss) > 0.12:
@@ -260,16 +261,16 @@ class LadderMethod(Method):
             for steps, points in self.rungs
             if any(not p.is_diverged for p in points)
         ]
-        z = rungs[-1].z
         return believe(
             rungs,
-            initial_loss=lab.initial_loss,
+            initial_loss=initial_of(self.points, lab.initial_loss),
             edge=self.edge,
             epochs=None,
             drift=LADDER_DRIFT,
-            plain=(-LADDER_DRIFT[0] * z, max(0.15, -LADDER_DRIFT[1] * z)),
+            plain=(0.0, 0.3),
             overfit=None,
-            widen=1.3,
+            widen=1.5,
+            target=0.0,
         )
 
     def final_points(self) -> list[Point]:
@@ -280,11 +281,10 @@ class LadderMethod(Method):
         """Return where the next rung's vertex is expected."""
         belief = self.belief()
         _, _, vertex = belief.rungs[-1]
-        z_last = math.log2((self.rungs[-2][0] if len(self.rungs) > 1 else self.length) / self.lab.total_steps)
-        return vertex - belief.drift * (math.log2(steps / self.lab.total_steps) - z_last)
+        return vertex - belief.drift * (math.log2(steps / self.lab.total_steps) - belief.z_last)
 
     def _within(self, x: float) -> float:
-        return min(max(x, self.low), self.high, self.edge - 0.25)
+        return min(max(x, self.low), self.high, self.edge - EDGE_MARGIN)
 
 
 class GridMethod(Method):
@@ -360,5 +360,5 @@ def decay_left(plan: Schedule, total_steps: int) -> float:
 def _censored(forks: Forks, initial_loss: float) -> list[Point]:
     """Return the forks as evidence: an abandoned one counts as clearly worse than the best, a broken one as far worse."""
     scale = LossScale.of([p.loss for p in forks.finished], initial_loss)
-    worse = math.exp(min(scale(p.loss) for p in forks.finished) + 0.35) - scale.shift
+    worse = math.exp(min(scale(p.loss) for p in forks.finished) + HOPELESS) - scale.shift
     return [Point(x=p.x, loss=worse) if p.x in forks.abandoned else p for p in forks.points]

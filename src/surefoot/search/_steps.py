@@ -86,6 +86,15 @@ class LossScale:
         return math.log(max(loss + self.shift, 1e-300))
 
 
+def initial_of(points: Sequence[Point], known: float) -> float:
+    """Return the loss before training if it is known, else the best guess: the worst loss at a rate below the best one."""
+    finite = [p for p in points if not p.is_diverged]
+    if math.isfinite(known) or not finite:
+        return known
+    best = min(finite, key=lambda p: p.loss)
+    return max(p.loss for p in finite if p.x <= best.x)
+
+
 RISEN = 0.06  # a side of the bracket is closed by a loss that is this much above the best
 LEARNED = 0.15  # a rate has learned if its log loss fell by this much
 MOVED = 0.05  # ... and has done something at all if it fell by this much
@@ -113,9 +122,10 @@ def bracket(
     stride = WALK
     while len(points) < MOST_POINTS and bench.affords(steps):
         seen = sorted(points.values(), key=lambda p: p.x)
-        scale = LossScale.of([p.loss for p in seen], bench.initial_loss)
+        start_loss = initial_of(seen, bench.initial_loss)
+        scale = LossScale.of([p.loss for p in seen], start_loss)
         best = min(seen, key=lambda p: scale(p.loss))
-        initial = scale(bench.initial_loss) if math.isfinite(bench.initial_loss) else math.inf
+        initial = scale(start_loss) if math.isfinite(start_loss) else math.inf
         before = len(points)
         if scale(best.loss) > initial - LEARNED:
             broken = [p.x for p in seen if scale(p.loss) > initial + math.log(1.3)]
@@ -154,10 +164,11 @@ def bracket(
 
 def fill(bench: ShortBench, points: list[Point], steps: int, low: float, high: float) -> list[Point]:
     """Ask one octave below the best, and one above where the next point above has broken; return all, sorted."""
-    scale = LossScale.of([p.loss for p in points], bench.initial_loss)
+    start_loss = initial_of(points, bench.initial_loss)
+    scale = LossScale.of([p.loss for p in points], start_loss)
     best = min(points, key=lambda p: (scale(p.loss), p.x))
     above = [p for p in points if p.x > best.x]
-    is_cliff = bool(above) and (above[0].is_diverged or scale(above[0].loss) > scale(bench.initial_loss))
+    is_cliff = bool(above) and (above[0].is_diverged or scale(above[0].loss) > scale(start_loss))
     for x in (best.x - 1.0, *([best.x + 1.0] if is_cliff else [])):
         if low <= x <= high and all(abs(p.x - x) > 0.3 for p in points) and bench.affords(steps):
             points = [*points, bench.short(x, steps)]
@@ -166,6 +177,7 @@ def fill(bench: ShortBench, points: list[Point], steps: int, low: float, high: f
 
 def divergence_edge(points: Sequence[Point], initial_loss: float) -> float:
     """Return the smallest x that blew up (or ended at 1.15 times the initial loss) while a smaller one learned; or inf."""
+    initial_loss = initial_of(points, initial_loss)
     scale = LossScale.of([p.loss for p in points], initial_loss)
     initial = scale(initial_loss) if math.isfinite(initial_loss) else math.inf
     learned = [p.x for p in points if not p.is_diverged and scale(p.loss) < initial - 0.05]

@@ -1,7 +1,8 @@
-"""Contract suites: what every schedule must keep to. Call them from your own tests."""
+"""Contract suites: what every schedule and every job must keep to. Call them from your own tests."""
 
 from __future__ import annotations
 
+from surefoot.testing._jobs import check_job as check_job
 from surefoot.testing._schedules import check_schedule as check_schedule
 
-__all__ = ["check_schedule"]
+__all__ = ["check_job", "check_schedule"]

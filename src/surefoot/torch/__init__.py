@@ -5,7 +5,7 @@ drive       owns the learning rate of any torch optimizer
 """
 
 try:
-    import torch as _torch  # noqa: F401
+    import torch as _torch  # noqa: F401  # pyright: ignore[reportUnusedImport] - asked only whether it is there
 except ImportError as _error:
     from surefoot._errors import missing_extra
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from torch.optim import Optimizer
 
@@ -16,7 +15,8 @@ import torch
 from surefoot._checks import integer, number, one_of, refuse, refuse_type
 from surefoot.schedules import Schedule, cosine_decay, linear_warmup
 from surefoot.torch._data import Validation, samples_in, to_device, training_batches
-from surefoot.torch._optimizers import NAMED, Factory, build
+from surefoot.torch._models import Models, fingerprint, judging, restore, state_of
+from surefoot.torch._optimizers import NAMED, Factory, build, check_factory, rates, set_rates
 from surefoot.torch._random import Randomness, borrowed, seeded
 from torch import Tensor, nn
 
@@ -35,7 +35,7 @@ class TorchRun:
     randomness: Randomness
     base: list[float] = field(default_factory=list[float])
     step: int = 0
-    batches: Iterator[Any] | None = None  # of the present epoch; made again after a fork or a load
+    batches: Iterator[Any] | None = None  # opened at the present step; opened again after a fork or a load
 
 
 class TorchJob:
@@ -50,7 +50,9 @@ class TorchJob:
         model: a function that returns a new `nn.Module` at each call (called under the trial's seed), or a module:
             then copies of it, with its weights, are trained (a fine-tune).
         loss: `loss(model, batch)` returns the mean loss of the batch, a tensor with one element.
-        train: training data: a tuple of tensors with a common first dimension, a map-style dataset, or a DataLoader.
+        train: training data: a tuple of tensors or arrays with a common first dimension, a map-style dataset, or a
+            DataLoader. A loader's order and augmentations are tied to the seed and the epoch. A copied or resumed run
+            loads the batches of its epoch so far again, and throws them away; of an IterableDataset, all so far.
         val: validation data, in the same forms.
         batch_size: training samples per step; ignored for a DataLoader, which brings its own.
         optimizer: a name ("sgd", "sgd_momentum", "sgd_nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw",
@@ -135,125 +137,103 @@ class TorchJob:
                 "TorchJob", "schedule", schedule, "a surefoot schedule", "Wrap a function in `sf.from_function`."
             )
         self.device = torch.device(device) if device is not None else _best_device()
-        self._model, self._loss, self._metric, self._optimizer, self._weight_decay = (
-            model,
-            loss,
-            metric,
-            optimizer,
-            weight_decay,
-        )
+        self._loss, self._metric, self._optimizer, self._weight_decay = loss, metric, optimizer, weight_decay
         self._train = training_batches("TorchJob", train, self.batch_size)
-        size = (
-            4 * self.batch_size
-            if val_batch_size is None
-            else integer("TorchJob", "val_batch_size", val_batch_size, at_least=1)
+        size = 4 * self.batch_size if val_batch_size is None else val_batch_size
+        self._val = Validation("TorchJob", val, integer("TorchJob", "val_batch_size", size, at_least=1))
+        self._models = Models(model, self.device)
+        first = self._models.first()
+        if not isinstance(optimizer, str):
+            with borrowed(self.device):
+                check_factory(optimizer, first, self.default_learning_rate)
+        self.name = name or type(first).__name__
+        self._fingerprint = fingerprint(first)
+        self._parameters = sum(p.numel() for p in first.parameters())
+        self.optimizer_name = (
+            optimizer if isinstance(optimizer, str) else type(build(optimizer, first, usual, None)).__name__
         )
-        self._val = Validation("TorchJob", val, size)
-        self._seen: dict[int, weakref.ref[nn.Parameter]] = {}
-        first = self.start(self.default_learning_rate, seed=0)
-        self.name = name or type(first.model).__name__
-        self._digest = _digest(first.model)
-        self._parameters = sum(p.numel() for p in first.model.parameters())
-        self.optimizer_name = optimizer if isinstance(optimizer, str) else type(first.optimizer).__name__
 
     @property
-    def epochs(self) -> float:
-        """Passes over the training data in one real run."""
-        return self.total_steps / len(self._train)
+    def epochs(self) -> float | None:
+        """Passes over the training data in one real run; None for a stream of unknown length."""
+        return self.total_steps / self._train.per_epoch if self._train.per_epoch else None
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the training data."""
-        return len(self._train)
+    def steps_per_epoch(self) -> int | None:
+        """Optimizer steps in one pass over the training data; None for a stream of unknown length."""
+        return self._train.per_epoch
 
     def start(self, learning_rate: float, *, seed: int) -> TorchRun:
         """Return a new run at step 0; the seed decides initial weights, data order and dropout."""
         with borrowed(self.device):
-            seeded(seed)
-            model = self._new_model().to(self.device)
-            optimizer = self._new_optimizer(model, learning_rate)
-            run = TorchRun(model, optimizer, learning_rate, seed, Randomness.take(self.device))
-        run.base = [float(group["lr"]) for group in optimizer.param_groups]
-        return run
+            model = self._models.new(seed)
+            optimizer = build(self._optimizer, model, learning_rate, self._weight_decay)
+            return TorchRun(model, optimizer, learning_rate, seed, Randomness.take(self.device), base=rates(optimizer))
 
     def advance(self, run: TorchRun, factors: Sequence[float]) -> list[float]:
         """Train one step per factor, at `factor` times the rate of each parameter group; return the training losses."""
         losses: list[Tensor] = []
-        with borrowed(self.device):
+        with borrowed(self.device), torch.enable_grad():
             run.randomness.give(self.device)
-            run.model.train()
+            if not run.model.training:  # a part that was put into evaluation mode by itself, a frozen norm, stays there
+                run.model.train()
             for factor in factors:
-                for group, base in zip(run.optimizer.param_groups, run.base, strict=True):
-                    _set_rate(group, base * factor)
+                set_rates(run.optimizer, (base * factor for base in run.base))
                 losses.append(self._step(run))
             run.randomness = Randomness.take(self.device)
-        return torch.stack(losses).tolist() if losses else []
+        return [float(loss) for loss in torch.stack(losses).cpu()] if losses else []
 
     def evaluate(self, run: TorchRun) -> float:
         """Return the mean validation loss (or metric) over all validation samples."""
-        judge = self._metric or self._loss
+        judge, argument = (self._loss, "loss") if self._metric is None else (self._metric, "metric")
         total, samples = 0.0, 0
-        was_training = run.model.training
-        run.model.eval()
-        try:
-            with borrowed(self.device), torch.no_grad():
-                seeded(run.seed)
-                for batch in self._val:
-                    n = samples_in(batch)
-                    total += n * float(judge(run.model, to_device(batch, self.device)))
-                    samples += n
-        finally:
-            run.model.train(was_training)
+        with judging(run.model), borrowed(self.device), torch.no_grad():
+            seeded(run.seed, self.device)
+            for batch in self._val.batches(run.seed):
+                n = samples_in(batch)
+                total += n * _number(argument, judge(run.model, to_device(batch, self.device)))
+                samples += n
         if samples == 0:
             raise refuse("TorchJob", "val", "no samples", "data with at least one sample")
         value = total / samples
-        if self.goal == "max":
-            if not (value != value or 0.0 <= value <= 1.0):  # noqa: PLR0124 - NaN passes: the search knows what it means
-                raise refuse(
-                    "TorchJob",
-                    "goal",
-                    self.goal,
-                    f"'min' for a metric that is not between 0 and 1 (it was {value:g})",
-                    "Return a value that falls as the model improves.",
-                )
-            return 1.0 - value
-        return value
+        if self.goal == "min":
+            return value
+        if not (math.isnan(value) or 0.0 <= value <= 1.0):  # NaN passes: the search knows what it means
+            allowed = f"'min' for a metric that is not between 0 and 1 (it was {value:g})"
+            raise refuse("TorchJob", "goal", self.goal, allowed, "Return a value that falls as the model improves.")
+        return 1.0 - value
 
     def fork(self, run: TorchRun) -> TorchRun:
-        """Return an independent copy of the run, with the same future batches and the same future noise."""
-        try:
-            model = copy.deepcopy(run.model)
-        except Exception:  # noqa: BLE001 - a lock, a handle, a non-leaf tensor: build a new model and give it the weights
-            with borrowed(self.device):
-                seeded(run.seed)
-                model = self._new_model().to(self.device)
-            model.load_state_dict(run.model.state_dict())
-        optimizer = self._new_optimizer(model, run.learning_rate)
+        """Return an independent copy of the run, with the same future batches and the same future noise.
+
+        Raises:
+            JobError: the model can neither be copied nor be built anew and given its state.
+        """
+        with borrowed(self.device):
+            model = self._models.twin(run.model, run.seed)
+            optimizer = build(self._optimizer, model, run.learning_rate, self._weight_decay)
         optimizer.load_state_dict(copy.deepcopy(run.optimizer.state_dict()))
-        return TorchRun(
-            model, optimizer, run.learning_rate, run.seed, copy.deepcopy(run.randomness), list(run.base), run.step
-        )
+        randomness = copy.deepcopy(run.randomness)
+        return TorchRun(model, optimizer, run.learning_rate, run.seed, randomness, base=list(run.base), step=run.step)
 
     def save(self, run: TorchRun, path: Path) -> None:
         """Write weights, optimizer state, randomness and place in the data; read back with `weights_only=True`."""
-        torch.save(
-            {
-                "model": run.model.state_dict(),
-                "optimizer": run.optimizer.state_dict(),
-                "learning_rate": run.learning_rate,
-                "seed": run.seed,
-                "step": run.step,
-                "base": run.base,
-                "randomness": run.randomness.to_plain(),
-            },
-            path,
-        )
+        state = {
+            "model": state_of(run.model),
+            "optimizer": run.optimizer.state_dict(),
+            "learning_rate": run.learning_rate,
+            "seed": run.seed,
+            "step": run.step,
+            "base": run.base,
+            "randomness": run.randomness.to_plain(),
+        }
+        torch.save(state, path)  # pyright: ignore[reportUnknownMemberType]
 
     def load(self, path: Path) -> TorchRun:
         """Return the run that `save` wrote."""
         state = torch.load(path, map_location="cpu", weights_only=True)
         run = self.start(state["learning_rate"], seed=state["seed"])
-        run.model.load_state_dict(state["model"])
+        restore(run.model, state["model"])
         run.optimizer.load_state_dict(state["optimizer"])
         run.randomness = Randomness.from_plain(state["randomness"])
         run.step, run.base = int(state["step"]), list(state["base"])
@@ -267,99 +247,79 @@ class TorchJob:
             "weight_decay": self._weight_decay,
             "clip_norm": self.clip_norm,
             "batch_size": self.batch_size,
-            "steps_per_epoch": len(self._train),
+            "steps_per_epoch": self._train.per_epoch,
             "parameters": self._parameters,
-            "model": self._digest,
+            "model": self._fingerprint,
+            "loss": getattr(self._loss, "__qualname__", type(self._loss).__name__),
             "judged_by": "loss" if self._metric is None else f"{self.goal} metric",
+            **self._train.describe(),
+            **self._val.describe(),
         }
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     def _step(self, run: TorchRun) -> Tensor:
-        batch = to_device(self._next_batch(run), self.device)
+        if run.batches is None:
+            run.batches = self._train.stream(run.seed, run.step)
+        batch = to_device(next(run.batches), self.device)
         run.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(run.model, batch)
-        if not isinstance(loss, Tensor) or loss.numel() != 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-            shown = tuple(loss.shape) if isinstance(loss, Tensor) else loss  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise refuse_type(
-                "TorchJob", "loss", shown, "a function that returns a tensor with one element", "Take the mean."
-            )
-        if not loss.requires_grad:
-            raise refuse(
-                "TorchJob",
-                "loss",
-                "a loss without gradient",
-                "a function of the model's parameters",
-                "Compute it from model(batch), without .detach(), .item() or no_grad.",
-            )
-        loss.backward()
+        loss = _checked_loss(self._loss(run.model, batch))
+        torch.autograd.backward(loss)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(run.model.parameters(), self.clip_norm)
         run.optimizer.step()
         run.step += 1
         return loss.detach().reshape(())
 
-    def _next_batch(self, run: TorchRun) -> Any:
-        epoch, done = divmod(run.step, len(self._train))
-        if run.batches is None or done == 0:
-            run.batches = self._train.epoch(run.seed, epoch, done)
-        return next(run.batches)
 
-    def _new_model(self) -> nn.Module:
-        if isinstance(self._model, nn.Module):
-            try:
-                return copy.deepcopy(self._model)
-            except Exception as error:
-                raise refuse_type(
-                    "TorchJob",
-                    "model",
-                    type(self._model).__name__,
-                    f"a module that can be copied ({error})",
-                    "Pass a function that builds it instead.",
-                ) from error
-        model = self._model()
-        if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise refuse_type("TorchJob", "model", model, "a function that returns an nn.Module")
-        parameters = list(model.parameters())
-        if any((seen := self._seen.get(id(p))) is not None and seen() is p for p in parameters):
-            raise refuse(
-                "TorchJob",
-                "model",
-                self._model,
-                "a function that returns a new module at each call",
-                "It returned parameters that it had returned before: build the model inside the function, or "
-                "pass the module itself, and copies of it are trained.",
-            )
-        self._seen.update({id(p): weakref.ref(p) for p in parameters})
-        if not any(p.requires_grad for p in parameters):
-            raise refuse("TorchJob", "model", type(model).__name__, "a module with at least one trainable parameter")
-        return model
-
-    def _new_optimizer(self, model: nn.Module, learning_rate: float) -> Optimizer:
-        parameters: Iterable[nn.Parameter] = [p for p in model.parameters() if p.requires_grad]
-        if isinstance(self._optimizer, str):
-            return build(self._optimizer, parameters, learning_rate, self._weight_decay)
-        optimizer = self._optimizer(parameters, learning_rate)
-        if not isinstance(optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise refuse_type("TorchJob", "optimizer", optimizer, "a factory that returns a torch.optim.Optimizer")
-        return optimizer
-
-
-def _set_rate(group: dict[str, Any], rate: float) -> None:
-    """Write a rate where the optimizer reads it; a tensor is filled in place, so that compiled steps stay compiled."""
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)
+def _checked_loss(loss: object) -> Tensor:
+    """Return a loss that can be differentiated, or say what to do about the one that cannot."""
+    if isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
+        return loss
+    wanted = "a function that returns a tensor with one element, computed from the model's parameters"
+    if isinstance(loss, Tensor) and loss.numel() == 1:
+        got = "a tensor without gradient"
+        cure = "Leave out .detach(), .item(), no_grad and argmax, and use the model that it is given."
     else:
-        group["lr"] = rate
+        got, cure = _misfit(loss)
+    raise refuse_type("TorchJob", "loss", _Shown(got), wanted, cure)
+
+
+def _number(argument: str, value: object) -> float:
+    """Return what a loss or a metric of a validation batch returned as a float, or raise."""
+    if not isinstance(value, bool) and (
+        value.numel() == 1 if isinstance(value, Tensor) else hasattr(value, "__float__")
+    ):
+        try:
+            return float(cast("Any", value))
+        except (TypeError, ValueError):  # an array with several elements
+            pass
+    got, cure = _misfit(value)
+    raise refuse_type("TorchJob", argument, _Shown(got), "a function that returns one number per batch", cure)
+
+
+def _misfit(value: object) -> tuple[str, str]:
+    """Return in words what a loss function returned instead of a loss, and the cure."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}", "Take the mean, as with reduction='mean'."
+    if value is None:
+        return "None", "Does it end with `return`?"
+    if isinstance(value, float | int):
+        return f"{type(value).__name__} {value!r}", "Return the tensor itself: leave out .item() and float()."
+    return f"a {type(value).__name__}", "Return the loss alone, as in `return output.loss`."
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What a user's function returned, shown in an error in words."""
+
+    words: str
+
+    def __repr__(self) -> str:
+        return f"<returned {self.words}>"
 
 
 def _best_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _digest(model: nn.Module) -> str:
-    """Return a short hash of names, shapes and (roughly) weights: enough to tell two jobs apart."""
-    parts = [f"{n}:{tuple(p.shape)}:{float(p.detach().double().abs().sum()):.6e}" for n, p in model.named_parameters()]
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]

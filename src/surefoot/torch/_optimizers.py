@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -10,6 +11,8 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 import torch
+from surefoot._checks import refuse, refuse_type
+from torch import Tensor, nn
 
 Factory = Callable[[Iterable[Parameter], float], Optimizer]
 
@@ -28,8 +31,50 @@ NAMED: dict[str, tuple[Callable[..., Optimizer], float]] = {
 }
 
 
-def build(named: str, parameters: Iterable[Parameter], lr: float, weight_decay: float | None) -> Optimizer:
-    """Return the named optimizer; `weight_decay` None keeps torch's default for it."""
-    make, _ = NAMED[named]
-    settings: dict[str, Any] = {} if weight_decay is None else {"weight_decay": weight_decay}
-    return make(parameters, lr=lr, **settings)
+def build(chosen: str | Factory, model: nn.Module, lr: float, weight_decay: float | None) -> Optimizer:
+    """Return the optimizer of the trainable parameters; `weight_decay` None keeps torch's default."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if isinstance(chosen, str):
+        make, _ = NAMED[chosen]
+        settings: dict[str, Any] = {} if weight_decay is None else {"weight_decay": weight_decay}
+        return make(parameters, lr=lr, **settings)
+    optimizer = chosen(parameters, lr)
+    if not isinstance(optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance] - users have no type checker
+        raise refuse_type("TorchJob", "optimizer", optimizer, "a factory that returns a torch.optim.Optimizer")
+    return optimizer
+
+
+def check_factory(factory: Factory, model: nn.Module, lr: float) -> None:
+    """Refuse, before any training, a factory whose optimizers cannot be driven."""
+    optimizer, faster = build(factory, model, lr, None), build(factory, model, 2 * lr, None)
+    kind = type(optimizer).__name__
+    own = {id(p) for p in model.parameters()}
+    if any(id(p) not in own for group in optimizer.param_groups for p in group["params"]):
+        cure = "Write it as `lambda params, lr: torch.optim.AdamW(params, lr=lr)`."
+        raise refuse("TorchJob", "optimizer", kind, "an optimizer of the parameters that the factory is given", cure)
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise refuse("TorchJob", "optimizer", kind, "an optimizer whose step() needs no closure", "Choose another.")
+    if rates(optimizer) == rates(faster):
+        cure = "Pass its second argument on: `lambda params, lr: torch.optim.AdamW(params, lr=lr)`."
+        raise refuse("TorchJob", "optimizer", kind, "an optimizer with the rate that the factory is given", cure)
+
+
+def rates(optimizer: Optimizer) -> list[float]:
+    """Return the present rate of each parameter group."""
+    found: list[float] = []
+    for group in optimizer.param_groups:
+        if not isinstance(group["lr"], int | float | Tensor):
+            kind = f"{type(optimizer).__name__} with lr={group['lr']!r}"
+            raise refuse("TorchJob", "optimizer", kind, "an optimizer whose rate is a number or a tensor")
+        found.append(float(group["lr"]))
+    return found
+
+
+def set_rates(optimizer: Optimizer, values: Iterable[float]) -> None:
+    """Write rates where the optimizer reads them; a tensor is filled in place, so that compiled steps stay compiled."""
+    for group, rate in zip(optimizer.param_groups, values, strict=True):
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,8 @@ import numpy as np
 
 import torch
 from torch import Tensor
+
+CPU = torch.device("cpu")
 
 
 @dataclass(slots=True)
@@ -26,19 +28,21 @@ class Randomness:
     @classmethod
     def take(cls, device: torch.device) -> Randomness:
         """Return the present states."""
-        on_cuda = device.type == "cuda"
-        return cls(
-            torch.get_rng_state(),
-            torch.cuda.get_rng_state(device) if on_cuda else None,
-            random.getstate(),
-            np.random.get_state(legacy=True),  # noqa: NPY002 - users' augmentations draw from it  # pyright: ignore[reportArgumentType]
-        )
+        on_device = None
+        if device.type == "cuda":
+            on_device = torch.cuda.get_rng_state(device)
+        elif device.type == "mps":
+            on_device = torch.mps.get_rng_state()
+        legacy: Any = np.random.get_state(legacy=True)  # noqa: NPY002 - users' augmentations draw from it
+        return cls(torch.get_rng_state(), on_device, random.getstate(), legacy)
 
     def give(self, device: torch.device) -> None:
         """Make these the present states."""
         torch.set_rng_state(self.cpu)
-        if self.device is not None:
+        if self.device is not None and device.type == "cuda":
             torch.cuda.set_rng_state(self.device, device)
+        elif self.device is not None and device.type == "mps":
+            torch.mps.set_rng_state(self.device)
         random.setstate(self.python)
         np.random.set_state(self.numpy)  # noqa: NPY002 - as above
 
@@ -65,18 +69,54 @@ class Randomness:
         )
 
 
-def seeded(seed: int) -> None:
-    """Seed torch's (all devices), Python's and NumPy's global generators."""
-    torch.manual_seed(seed)
+def seeded(seed: int, device: torch.device = CPU) -> None:
+    """Seed torch's (CPU and one device; `torch.manual_seed` would reach them all), Python's and NumPy's generators."""
+    torch.default_generator.manual_seed(seed % 2**63)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed % 2**63)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed % 2**63)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - as above
 
 
 @contextmanager
-def borrowed(device: torch.device) -> Iterator[None]:
+def borrowed(device: torch.device) -> Generator[None]:
     """Let the body use the global generators freely; put the user's states back afterwards."""
     before = Randomness.take(device)
     try:
         yield
     finally:
         before.give(device)
+
+
+class Noise:
+    """The randomness of one stream of data: the global generators of the CPU and the loader's own, seeded together.
+
+    It is kept apart from the model's, so that a stream that is opened again in the middle of an epoch, and has to load
+    and throw away what went before, goes on exactly like one that was never closed.
+    """
+
+    def __init__(self, seed: int, own: list[torch.Generator]) -> None:
+        self._own = own
+        with borrowed(CPU):
+            seeded(seed)
+            self._global = Randomness.take(CPU)
+        self._states = [torch.Generator(g.device).manual_seed(seed % 2**63).get_state() for g in own]
+
+    @contextmanager
+    def lent(self) -> Generator[None]:
+        """Let the body draw from this randomness."""
+        before = [g.get_state() for g in self._own]
+        with borrowed(CPU):
+            self._global.give(CPU)
+            for generator, state in zip(self._own, self._states, strict=True):
+                generator.set_state(state)
+            try:
+                yield
+            finally:
+                self._global = Randomness.take(CPU)
+                self._states = [g.get_state() for g in self._own]
+                for generator, state in zip(self._own, before, strict=True):
+                    generator.set_state(state)

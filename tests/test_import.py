@@ -1,0 +1,49 @@
+"""What importing costs. Each question is asked in a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+FRAMEWORKS = {"torch", "jax", "jaxlib", "keras", "tensorflow", "optax", "transformers"}
+HEAVY = FRAMEWORKS | {"numpy", "scipy", "matplotlib", "sklearn", "PIL"}
+
+
+def ask(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def loaded_after(code):
+    modules = ask(f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))")
+    return {name.partition(".")[0] for name in modules}
+
+
+@pytest.mark.parametrize("module", ["surefoot", "surefoot.schedules", "surefoot.learning_rate", "surefoot.run"])
+def test_importing_the_pure_parts_loads_neither_numpy_nor_a_framework(module):
+    assert not loaded_after(f"import {module}") & HEAVY
+
+
+@pytest.mark.parametrize("module", ["surefoot.search", "surefoot.report", "surefoot.datasets", "surefoot.cli"])
+def test_importing_what_is_no_adapter_loads_no_framework(module):
+    assert not loaded_after(f"import {module}") & (FRAMEWORKS | {"matplotlib"})
+
+
+def test_asking_for_a_schedule_loads_no_numpy():
+    assert not loaded_after("import surefoot as sf\n(sf.linear_warmup(3) >> sf.cosine_decay(9))(5)") & HEAVY
+
+
+def test_importing_surefoot_takes_under_50_ms():
+    code = "import time\nbegan = time.perf_counter()\nimport surefoot\nprint(time.perf_counter() - began)"
+    best = min(ask(code) for _ in range(7))  # the least: a busy machine only ever adds
+    assert best < 0.05, f"import surefoot took {1000 * best:.0f} ms at best"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["find", "--help"], ["--version"]])
+def test_asking_for_help_loads_nothing_heavy(arguments):
+    code = (
+        "import contextlib\nfrom surefoot.cli import main\n"
+        f"with contextlib.suppress(SystemExit):\n    main({arguments!r}, prog_name='surefoot')"
+    )
+    assert not loaded_after(code) & HEAVY

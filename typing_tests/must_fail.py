@@ -1,0 +1,47 @@
+"""User code that must not type-check: a line whose error is gone makes its `ignore` an error."""
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
+
+import surefoot as sf
+import torch
+from surefoot.torch import TorchJob, drive
+from torch import Tensor, nn
+
+# ---- schedules
+sf.cosine_decay(to="0.1")  # pyright: ignore[reportArgumentType] - a number
+sf.linear_warmup("5%") >> 0.1  # pyright: ignore[reportOperatorIssue, reportUnusedExpression] - schedules are joined
+sf.linear_warmup("5%") * "2"  # pyright: ignore[reportOperatorIssue, reportUnusedExpression] - a number or a schedule
+sf.cosine_decay().resolve("400")  # pyright: ignore[reportArgumentType] - total_steps is a whole number
+sf.cosine_decay().length = 5  # pyright: ignore[reportAttributeAccessIssue] - schedules do not change
+
+
+# ---- jobs
+def no_loss(model: nn.Module) -> Tensor:
+    return model(torch.zeros(1))
+
+
+def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return nn.functional.mse_loss(model(batch[0]), batch[1])
+
+
+data = (torch.zeros(64, 1), torch.zeros(64, 1))
+model = nn.Linear(1, 1)
+TorchJob(model=model, loss=no_loss, train=data, val=data, total_steps=9)  # pyright: ignore[reportArgumentType]
+TorchJob(model=model, loss=loss, train=data, val=data)  # pyright: ignore[reportCallIssue] - total_steps is missing
+TorchJob(model=model, loss=loss, train=data, val=data, total_steps=9, goal="up")  # pyright: ignore[reportArgumentType]
+TorchJob(model, loss, train=data, val=data, total_steps=9)  # pyright: ignore[reportCallIssue] - by keyword only
+sf.FunctionJob(0.1, total_steps=9)  # pyright: ignore[reportArgumentType] - a function
+sf.CommandJob("python train.py", total_steps="9")  # pyright: ignore[reportArgumentType]
+
+# ---- find
+job = TorchJob(model=model, loss=loss, train=data, val=data, total_steps=9)
+sf.find(model)  # pyright: ignore[reportArgumentType] - a model is no job
+sf.find(job, 1.0)  # pyright: ignore[reportCallIssue] - budget by keyword
+sf.find(job, bounds=0.1)  # pyright: ignore[reportArgumentType] - a pair
+found = sf.find(job)
+found.learning_rate = 0.1  # pyright: ignore[reportAttributeAccessIssue] - an answer does not change
+print(found.lr)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
+
+# ---- drive
+drive(torch.optim.SGD(model.parameters(), lr=0.1), sf.cosine_decay())  # pyright: ignore[reportCallIssue]
+drive(model, sf.cosine_decay(), total_steps=9)  # pyright: ignore[reportArgumentType] - a model is no optimizer

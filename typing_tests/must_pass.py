@@ -1,0 +1,75 @@
+"""User code that must type-check in strict mode. `reveal`ed types are pinned with assert_type."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, assert_type
+
+import surefoot as sf
+import torch
+from surefoot.torch import TorchJob, TorchLearningRate, drive
+from torch import Tensor, nn
+
+# ---- schedules
+schedule = sf.linear_warmup("5%") >> sf.cosine_decay(to=0.1)
+assert_type(schedule, sf.Schedule)
+assert_type(0.5 * schedule, sf.Schedule)
+assert_type(schedule * schedule, sf.Schedule)
+assert_type(schedule.resolve(total_steps=100)(3), float)
+assert_type(schedule(torch.tensor([1.0, 2.0])), Tensor)
+assert_type(schedule.simulate(100), list[float])
+assert_type(schedule.to_dict(), dict[str, Any])
+
+# ---- the one owner
+learning_rate = sf.LearningRate(0.01, schedule, total_steps=100)
+assert_type(learning_rate.at(3), float)
+assert_type(learning_rate.current(3), list[float])
+
+
+# ---- a torch job
+def loss(model: nn.Module, batch: Any) -> Tensor:
+    x, y = batch
+    return nn.functional.mse_loss(model(x), y)
+
+
+def adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=lr)
+
+
+data = (torch.zeros(64, 1), torch.zeros(64, 1))
+torch_job = TorchJob(model=lambda: nn.Linear(1, 1), loss=loss, train=data, val=data, total_steps=400, optimizer=adam)
+by_name = TorchJob(model=nn.Linear(1, 1), loss=loss, train=data, val=data, total_steps=400, optimizer="adamw")
+searchable: sf.Job = torch_job
+
+
+# ---- other jobs
+def train(learning_rate: float, steps: int, seed: int) -> float:
+    return learning_rate / steps + seed
+
+
+function_job: sf.Job = sf.FunctionJob(train, total_steps=100)
+command_job: sf.Job = sf.CommandJob(["python", "train.py", "--lr", "{lr}", "{steps}"], total_steps=100)
+
+
+# ---- the answer
+def show(progress: sf.Progress) -> None:
+    assert_type(progress.spent, float)
+
+
+found = sf.find(torch_job, budget=1.0, seed=0, bounds=(1e-5, 1.0), run_dir=Path("run"), on_progress=show)
+assert_type(found, sf.Found)
+assert_type(found.learning_rate, float)
+assert_type(found.interval, tuple[float, float])
+assert_type(found.confidence, Literal["high", "medium", "low"])
+assert_type(found.cost, float)
+assert_type(found.trials, tuple[sf.Trial, ...])
+assert_type(found.save("found.json"), Path)
+assert_type(found.plot("plot.png"), Path)
+assert_type(found.report(Path("report.html")), Path)
+assert_type(found.train().val_loss, float)
+assert_type(sf.Found.load("found.json"), sf.Found)
+
+# ---- drive
+optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=found.learning_rate)
+driven = drive(optimizer, schedule, total_steps=400)
+assert_type(driven, TorchLearningRate)
+assert_type(driven.learning_rate, float)
