@@ -74,7 +74,7 @@ def integer(
 ) -> int:
     """Return `value` as an int within the bounds, or raise; 3.0 and True are no integers."""
     bounds = [f"at least {at_least}"] * (at_least is not None) + [f"at most {at_most}"] * (at_most is not None)
-    allowed = "a whole number" + ((" " + " and ".join(bounds)) if bounds else "")
+    allowed = "a whole number" + ((" of " + " and ".join(bounds)) if bounds else "")
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise refuse_type(where, argument, value, allowed, cure)
     n = int(value)

@@ -50,13 +50,11 @@ def test_keeps_to_the_budget_and_below_the_edge(best, curvature, noise, edge, bu
     check_answer(sf.find(job, budget=budget, seed=seed), job, budget)
 
 
-@pytest.mark.xfail(reason="a race is run even where none fits the budget")
 def test_a_short_job_keeps_to_the_budget_of_a_race():
     job = FakeJob(best=0.0, curvature=0.125, edge=1.0, total_steps=135)
     check_answer(sf.find(job, budget=1.4, seed=0), job, 1.4)
 
 
-@pytest.mark.xfail(reason="the forks are trained although nothing has moved: 1.5 runs at a budget of 1.0")
 def test_a_loss_that_never_moves_is_refused_within_the_budget():
     job = Still()
     with pytest.raises(sf.JobError):

@@ -49,8 +49,8 @@ def write_answer(search: Method, *, is_complete: bool) -> Answer:
     _refuse_hopeless(search, is_complete=is_complete)
     belief = search.belief()
     low, high = belief.low, belief.high
-    if search.winner is not None:
-        down, up = RACE_INTERVAL[3 if search.budget >= 2.0 else 2]
+    if isinstance(search, ForkMethod) and search.winner is not None:
+        down, up = RACE_INTERVAL[search.racers]
         x, low, high = search.winner, search.winner + down, search.winner + up
     elif isinstance(search, ForkMethod):
         x = search.snapped(belief.pick)
@@ -98,16 +98,11 @@ def _refuse_hopeless(search: Method, *, is_complete: bool) -> None:
             f"every trial of {lab.job.name!r} at rates {span} diverged or failed, so there is nothing to choose from.{told} "
             "Check one training run by itself at a very small rate: is its loss finite?"
         )
-    losses = [p.loss for p in search.final_points() if not p.is_diverged] + [
-        p.loss for p in points if not p.is_diverged
-    ]
-    start = lab.initial_loss
-    has_moved = max(losses) - min(losses) > 1e-9 * max(1.0, abs(min(losses)))
-    if math.isfinite(start):
-        has_moved = has_moved or abs(min(losses) - start) > 1e-9 * max(1.0, abs(start))
-    if is_complete and not has_moved:
+    finite = [p.loss for p in points if not p.is_diverged]
+    if is_complete and len(finite) > 1 and not search.has_moved:
+        loss = finite[0]
         raise JobError(
-            f"the validation loss of {lab.job.name!r} is {losses[0]:.6g} at every rate {span}: training changes nothing. Check that "
+            f"the validation loss of {lab.job.name!r} is {loss:.6g} at every rate {span}: training changes nothing. Check that "
             "the optimizer gets the parameters of the model that the loss uses, and that the metric can move."
         )
 

@@ -27,7 +27,7 @@ LADDER_DRIFT = (0.30, 0.50)  # the same between annealed whole runs
 FORK_LENGTH = -1.25  # an F4 fork drifts like a whole short run of 2**-1.25 of the horizon
 PLAIN = (0.20, 0.36)  # fork vertex minus best real rate, octaves: limited by speed or stability
 OVERFIT = (1.75, 0.35)  # the same where the run over-fits
-FLAG = (-4.7, 10.0, 5.0)  # logit of over-fitting: constant, per drift, per growth of the gap
+FLAG = (-4.7, 10.0, 20.0)  # logit of over-fitting: constant, per drift, per growth of the gap
 EDGE_MARGIN = 0.4  # octaves that the answer keeps below the divergence edge
 WIDEN = 1.25  # the interval's half-widths are stretched by this; measured: nominal 90 % covered 83 %
 

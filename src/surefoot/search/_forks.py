@@ -12,7 +12,7 @@ BELOW_EDGE = math.log2(1.19)  # the first forks keep this far below the edge of 
 BEYOND_EDGE = (
     1.0  # octaves above that edge that a later fork may try: a compressed warm-up breaks earlier than the real one
 )
-NEAR_EDGE = 1.3  # a bracket whose vertex is this near its edge is limited by stability: no drift to expect
+NEAR_EDGE = 1.0  # a bracket whose vertex is this near its edge is limited by stability: no drift to expect
 MANY_EPOCHS = 6.0  # passes over the data from which over-fitting, and so a drift to lower rates, is likely
 SHIFT, SHIFT_MANY, SHIFT_EDGE = 0.25, -1.4, -0.3  # from the bracket's vertex to the first forks, octaves
 SPREAD = 0.8  # octaves from the middle of the first two forks to each
@@ -76,8 +76,9 @@ class ForkRung:
         """
         total = self._bench.total_steps
         for x in (self._middle + SPREAD, self._middle - SPREAD):
-            self._fork(x, self._calm)
-        while len(self._points) < self._most:
+            if self._bench.affords(total / 4):
+                self._fork(x, self._calm)
+        while 0 < len(self._points) < self._most:
             x, is_up = self._next()
             if (
                 x is None

@@ -73,6 +73,14 @@ class Method(ABC):
         return any(not p.is_diverged for p in self.points)
 
     @property
+    def has_moved(self) -> bool:
+        """Whether training changes the loss at all, at any rate."""
+        losses = [p.loss for p in self.points if not p.is_diverged]
+        if losses and math.isfinite(self.lab.initial_loss):
+            losses.append(self.lab.initial_loss)
+        return len(losses) > 1 and max(losses) - min(losses) > 1e-9 * max(1.0, abs(min(losses)))
+
+    @property
     def winner(self) -> float | None:
         """X of the winner of a race, if there was one."""
         return None
@@ -84,10 +92,11 @@ class Method(ABC):
     def _bracket(self, longest: int) -> None:
         """Run the first rung into `points`, keeping what is known if it is interrupted."""
         seen = _Watched(self.lab, self.points)
-        found, self.length = bracket(seen, self.start, self.length, self.low, self.high, longest=longest)
-        found = fill(seen, found, self.length, self.low, self.high)
-        self.points[:] = found
-        self.edge = divergence_edge(found, self.lab.initial_loss)
+        try:
+            found, self.length = bracket(seen, self.start, self.length, self.low, self.high, longest=longest)
+            self.points[:] = fill(seen, found, self.length, self.low, self.high)
+        finally:  # interrupted or not
+            self.edge = divergence_edge(self.points, self.lab.initial_loss)
 
 
 class ForkMethod(Method):
@@ -99,7 +108,7 @@ class ForkMethod(Method):
         super().__init__(lab, budget=budget, start=start, low=low, high=high, plan=plan)
         self._rung: ForkRung | None = None
         self._winner: float | None = None
-        self._racers: list[Point] = []
+        self.racers = 0
 
     @classmethod
     def expected(cls, budget: float) -> float:
@@ -132,7 +141,7 @@ class ForkMethod(Method):
         lab.look_first()
         lab.rung = "bracket"
         self._bracket(longest=lab.total_steps // 8)
-        if not self.knows_something:
+        if not self.has_moved:
             return
         lab.rung = "fork"
         epochs = self.lab.job.epochs
@@ -192,28 +201,33 @@ class ForkMethod(Method):
         return edge
 
     def _race(self) -> None:
-        """Race two or three candidates; the winner's steps are part of the real run and not counted."""
+        """Race the most candidates that the budget allows; the winner's steps are part of the real run and not counted."""
         belief, lab, total = self.belief(), self.lab, self.lab.total_steps
-        count = 3 if self.budget >= 2.0 else 2
-        spread = RACE_SPREAD[count] * max(belief.sd, LEAST_SD)
-        offsets = (-spread, 0.0, spread) if count == 3 else (-spread, spread)
-        half, late = total // 2, 3 * total // 4
-        cuts = [(half, 2), (late, 1)] if count == 3 else [(half, 1)]
-        end = cuts[-1][0]
-        top = self._real_edge(self._rung.result) - EDGE_MARGIN if self._rung else math.inf
-        wanted = [min(max(belief.pick + d, self.low), top, self.high) for d in offsets]
-        for within in (SNAP, 0.5, 0.65, 0.8):
-            xs = list(dict.fromkeys(self.snapped(x, within) for x in wanted))
-            more = sum(half - min(lab.trunk_steps(x), half) for x in xs) + (
-                min(2, len(xs)) * (late - half) if count == 3 else 0
-            )
-            if lab.steps + more - end <= TOLERANCE * self.budget * total:
-                break
-        if self.budget >= 3.0:
-            cuts = [(half, 2), (total, 1)]
-        lab.allowed = math.inf
-        if len(xs) > 1:
-            self._winner, self._racers = race(lab, xs, cuts, overfit=belief.overfit)
+        forks = self.forks
+        top = min(self.high, self._real_edge(forks) - EDGE_MARGIN) if forks else self.high
+        half, late = total // 2, total if self.budget >= 3.0 else 3 * total // 4
+        plans: list[tuple[int, list[tuple[int, int]]]] = [(2, [(half, 1)])]
+        if self.budget >= 2.0:
+            plans.insert(0, (3, [(half, 2), (late, 1)]))
+        for count, cuts in plans:
+            spread = RACE_SPREAD[count] * max(belief.sd, LEAST_SD)
+            wanted = [belief.pick + d for d in ((-spread, 0.0, spread) if count == 3 else (-spread, spread))]
+            for within in (SNAP, 0.5, 0.65, 0.8):
+                xs = list(dict.fromkeys(self.snapped(min(max(x, self.low), top), within) for x in wanted))
+                if len(xs) > 1 and lab.steps + self._race_steps(xs, cuts) <= TOLERANCE * self.budget * total:
+                    lab.allowed = math.inf
+                    self._winner, _ = race(lab, xs, cuts, overfit=belief.overfit)
+                    self.racers = count
+                    return
+
+    def _race_steps(self, xs: list[float], cuts: list[tuple[int, int]]) -> int:
+        """Return the steps that a race would train at most, without those of its winner that are part of the real run."""
+        steps, running, before = 0, len(xs), 0
+        for at, keep in cuts:
+            have = sorted((min(max(self.lab.trunk_steps(x), before), at) for x in xs), reverse=True)[-running:]
+            steps += sum(at - h for h in have)
+            running, before = keep, at
+        return steps - cuts[-1][0]
 
 
 class LadderMethod(Method):
@@ -235,7 +249,7 @@ class LadderMethod(Method):
         lab, total = self.lab, self.lab.total_steps
         lab.rung = "bracket"
         self._bracket(longest=total // 8)
-        if not self.knows_something:
+        if not self.has_moved:
             return
         lab.rung = "ladder"
         for share, spread in ((8, 1.0), (4, 0.5), (2, 0.5), (1, 0.5)):
