@@ -138,7 +138,7 @@ def test_two_pieces_without_a_length_are_refused_at_once():
 
 @pytest.mark.parametrize("total_steps", [0, -1])
 def test_runs_without_steps_are_refused(total_steps):
-    with pytest.raises(ArgumentError, match="total_steps must be a whole number at least 1"):
+    with pytest.raises(ArgumentError, match="total_steps must be a whole number of at least 1"):
         linear_decay().resolve(total_steps)
 
 

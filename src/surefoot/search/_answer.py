@@ -115,7 +115,7 @@ def _doubts(search: Method, belief: Belief, x: float) -> tuple[list[str], list[s
     if isinstance(search, GridMethod):
         serious.append(
             f"A run of {total} steps is too short for bracket and forks within this budget, so a plain grid of runs of "
-            f"{search.length} steps was used. For a grid of full runs, give a budget of about 8."
+            f"{search.length} steps was used. A larger budget makes them longer."
         )
     if isinstance(search, LadderMethod):
         mild.append(

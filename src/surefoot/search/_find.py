@@ -42,7 +42,7 @@ def find(
     function, a command) is searched with whole short runs of growing length instead.
 
     Use it before a run that matters. Do not use it to choose between optimizers (compare their found runs), nor for a
-    run of fewer than about 250 steps: there it falls back to a plain grid and says so.
+    run of fewer than about 235 steps (at a budget of 1.0): there it falls back to a plain grid and says so.
 
     Args:
         job: what to train: a `surefoot.torch.TorchJob`, a `FunctionJob`, a `CommandJob`, or anything with the four verbs.
