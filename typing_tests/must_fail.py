@@ -45,4 +45,4 @@ print(found.lr)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemb
 # ---- drive
 drive(torch.optim.SGD(model.parameters(), lr=0.1), sf.cosine_decay())  # pyright: ignore[reportCallIssue]
 drive(model, sf.cosine_decay(), total_steps=9)  # pyright: ignore[reportArgumentType] - a model is no optimizer
-sf.no_such_name  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnusedExpression] - a misspelled name
+print(sf.no_such_name)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType] - a misspelled name
