@@ -2,6 +2,8 @@
 
 TorchJob    a training run of a torch model, for surefoot.find
 drive       owns the learning rate of any torch optimizer
+SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, NAdam, RAdam, Adamax, Lion
+            torch's optimizers by their own names, each step one pass over memory
 """
 
 try:
@@ -14,5 +16,29 @@ except ImportError as _error:
 from surefoot.torch._drive import TorchLearningRate as TorchLearningRate
 from surefoot.torch._drive import drive as drive
 from surefoot.torch._job import TorchJob as TorchJob
+from surefoot.torch._optim import SGD as SGD
+from surefoot.torch._optim import Adadelta as Adadelta
+from surefoot.torch._optim import Adagrad as Adagrad
+from surefoot.torch._optim import Adam as Adam
+from surefoot.torch._optim import Adamax as Adamax
+from surefoot.torch._optim import AdamW as AdamW
+from surefoot.torch._optim import Lion as Lion
+from surefoot.torch._optim import NAdam as NAdam
+from surefoot.torch._optim import RAdam as RAdam
+from surefoot.torch._optim import RMSprop as RMSprop
 
-__all__ = ["TorchJob", "TorchLearningRate", "drive"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "RAdam",
+    "RMSprop",
+    "TorchJob",
+    "TorchLearningRate",
+    "drive",
+]

@@ -1,0 +1,41 @@
+"""Optimizers as their papers write them, from simple to complex.
+
+    SGD         step against the gradient, or against a running sum of gradients
+    Lion        step by the sign of momentum: every parameter moves by lr
+    Adagrad     divide by the root of the sum of squared gradients
+    RMSprop     divide by their running root mean square
+    Adadelta    and multiply by that of past changes: no units
+    Adamax      momentum over the largest recent gradient
+    Adam        momentum over the running root mean square, both corrected for their start at zero
+    NAdam       Adam that looks ahead
+    RAdam       Adam that waits until its second moment can be trusted
+    DoG         SGD that finds its rate from the distance travelled: the one that needs the whole model at once
+
+A rule is its mathematics and nothing else: weight decay, clipping and parameter groups belong to the drivers, and are
+the same for all. To add a method, write a frozen dataclass as in `_sgd.py`; see `Rule`.
+
+>>> rule = SGD(momentum=0.9)
+>>> x = 1.0
+>>> slots = rule.init(x)
+>>> for t in (1, 2, 3):
+...     dx, slots = rule.step(x, g=2.0 * x, t=t, lr=0.1, **slots)
+...     x = x + dx
+...     print(round(x, 3))
+0.8
+0.46
+0.062
+"""
+
+from surefoot.rules._adam import Adam as Adam
+from surefoot.rules._adam import Adamax as Adamax
+from surefoot.rules._adam import Lion as Lion
+from surefoot.rules._adam import NAdam as NAdam
+from surefoot.rules._adam import RAdam as RAdam
+from surefoot.rules._adaptive import Adadelta as Adadelta
+from surefoot.rules._adaptive import Adagrad as Adagrad
+from surefoot.rules._adaptive import RMSprop as RMSprop
+from surefoot.rules._dog import DoG as DoG
+from surefoot.rules._rule import Rule as Rule
+from surefoot.rules._sgd import SGD as SGD
+
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "Adamax", "DoG", "Lion", "NAdam", "RAdam", "RMSprop", "Rule"]

@@ -1,0 +1,78 @@
+"""The rule protocol: an optimizer's mathematics, written once, in paper notation.
+
+A rule is a frozen dataclass. Its fields are the hyper-parameters; `init` gives the slots (its memory), and `step` gives
+the change of the parameters:
+
+    init(x) -> slots
+    step(x, g, t, lr, **slots) -> (dx, slots)
+
+`x` and `g` are one array, or a vector over the whole model; `t` counts updates from 1; `lr` is this step's learning
+rate. Everything that depends only on `t`, `lr` and the fields is a *scalar*: a driver computes it once a step, in double
+precision, and a kernel takes it as a run-time value.
+
+A slot that stands for a number and not for an array (a running product, say) is listed in `scalar_slots`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+from typing import Any, ClassVar
+
+from surefoot._checks import number, refuse_type
+from surefoot.rules._math import namespace_of
+
+Slots = dict[str, Any]
+
+
+class Rule:
+    """Base class of all rules: checks of fields, and what a rule may say about itself.
+
+    Attributes:
+        scalar_slots: names of slots that are numbers.
+        is_global: whether the rule takes norms or dot products over the whole model, so that it cannot go leaf by leaf.
+    """
+
+    scalar_slots: ClassVar[tuple[str, ...]] = ()
+    is_global: ClassVar[bool] = False
+
+    def init(self, x: Any) -> Slots:
+        """Return the slots for parameters `x`; the default is none."""
+        del x
+        return {}
+
+    def step(self, x: Any, g: Any, t: Any, lr: Any, **slots: Any) -> tuple[Any, Slots]:
+        """Return the change of `x` for the gradient `g`, and the new slots."""
+        raise NotImplementedError
+
+    def _check(self, **intervals: str) -> None:
+        """Check numbers against intervals, as in `b1="[0, 1)"`, and that switches are switches."""
+        where = type(self).__name__
+        for name, interval in intervals.items():
+            value = getattr(self, name)
+            low, high, is_closed = _bounds(interval)
+            if type(value) is float and (low <= value < high or (is_closed and value == high)):
+                continue  # the fast way: adapters make a rule at every step
+            number(
+                where, name, value, at_least=low, at_most=high if is_closed else None, below=None if is_closed else high
+            )
+        for f in fields(self):  # pyright: ignore[reportArgumentType] - every rule is a dataclass
+            if isinstance(f.default, bool) and not isinstance(getattr(self, f.name), bool):
+                raise refuse_type(where, f.name, getattr(self, f.name), "True or False")
+
+
+@cache
+def _bounds(interval: str) -> tuple[float, float, bool]:
+    """Return the two ends of "[low, high)" or "[low, high]", and whether the second belongs to it."""
+    low, high = interval[1:-1].split(",")
+    return float(low), float(high), interval.endswith("]")
+
+
+def zeros_like(x: Any) -> Any:
+    """Return zeros of the same shape and type; a product would keep NaN and infinity."""
+    own = getattr(x, "__rule_zeros__", None)
+    if own is not None:
+        return own()
+    if isinstance(x, int | float):
+        return 0.0
+    return namespace_of(x).zeros_like(x)
