@@ -15,7 +15,7 @@ from surefoot.rules import SGD, Adadelta, Adagrad, Adam, Adamax, DoG, Lion, NAda
 
 RULES = [
     SGD(),
-    SGD(momentum=0.9, dampening=0.5, nesterov=True),
+    SGD(momentum=0.9, dampening=0.3, nesterov=True),  # 0.7 is not a float32
     SGD(momentum=0.9, rate_in_buffer=True),
     Lion(),
     Adagrad(lr_decay=0.1, start=0.1),

@@ -248,3 +248,11 @@ def test_bad_numbers_are_refused_at_once():
         ours.Adam(tensors(), lr=-1)
     with pytest.raises(ValueError, match=r"Lion\(lr=-1"):
         ours.Lion(tensors(), lr=-1.0)
+
+
+def test_a_number_that_only_torch_takes_gets_the_steps_of_torch():
+    mine, optimizer = run(lambda p: ours.SGD(p, lr=0.01, momentum=1.5))
+    theirs, _ = run(lambda p: torch.optim.SGD(p, lr=0.01, momentum=1.5))
+    assert optimizer._plan is None
+    for a, b in zip(mine, theirs, strict=True):
+        assert torch.equal(a, b)

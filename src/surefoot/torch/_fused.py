@@ -21,7 +21,7 @@ import numpy as np
 from torch.optim import Optimizer
 
 import torch
-from surefoot._errors import SurefootWarning
+from surefoot._errors import ArgumentError, ArgumentTypeError, SurefootWarning
 from surefoot.kernels import CannotBuild, Program, load, number_fields, source, tasks, trace
 from surefoot.kernels._cpp import ALONE
 from surefoot.rules import Rule
@@ -124,7 +124,10 @@ class FusedStep(Optimizer):
 
     def _present_plan(self) -> _Plan | None:
         """Return the plan for the gradients that are there, or None if a kernel cannot serve them all."""
-        structure = [_structure(self.rule_of(group), group) for group in self.param_groups]
+        try:
+            structure = [_structure(self.rule_of(group), group) for group in self.param_groups]
+        except (ArgumentError, ArgumentTypeError):  # a number that torch takes and the rule does not: torch's step
+            return None
         plan = self._plan
         if plan is not None and plan.structure == structure and _still_holds(plan):
             return plan
