@@ -29,6 +29,9 @@ FLAGS = (
 )
 
 
+_DIGEST = hashlib.sha256().digest_size
+
+
 class CannotBuild(Exception):  # noqa: N818 - a reason for the slower path, not an error of the user's
     """There is no compiler, or no folder that only this user can write."""
 
@@ -47,7 +50,10 @@ def cache_folder() -> Path:
         CannotBuild: there is none, or it is not safe to load code from it.
     """
     base = os.environ.get("SUREFOOT_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path.home() / ".cache") / "surefoot" / "kernels"
+    try:
+        folder = (Path(base) if base else Path.home() / ".cache") / "surefoot" / "kernels"
+    except RuntimeError as error:
+        raise CannotBuild("there is no home folder for the cache: set SUREFOOT_CACHE") from error
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = folder.stat()
@@ -75,15 +81,27 @@ def load(source: str, openmp: str | None = None) -> ctypes.CDLL:
     folder = cache_folder()
     key = "\0".join((source, cxx, *FLAGS, openmp or "", platform.machine(), _processor()))
     target = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.so"
-    if not target.exists():
-        _compile(cxx, source, target, openmp)
-    info = target.stat()
+    try:
+        if not _is_whole(target):
+            _compile(cxx, source, target, openmp)
+        info = target.stat()
+    except OSError as error:
+        raise CannotBuild(f"the cache folder {str(folder)!r} cannot be used: {error.strerror}") from error
     if hasattr(os, "getuid") and (info.st_uid != os.getuid() or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
         raise CannotBuild(f"{str(target)!r} can be written by others: remove it")
     try:
         return ctypes.CDLL(str(target))
     except OSError as error:
         raise CannotBuild(f"the kernel cannot be loaded: {error}") from error
+
+
+def _is_whole(target: Path) -> bool:
+    """Whether a library is there and ends in the digest of what is before: loading a torn one can kill the process."""
+    try:
+        content = target.read_bytes()
+    except FileNotFoundError:
+        return False
+    return hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
 
 
 def _compile(cxx: str, source: str, target: Path, openmp: str | None) -> None:
@@ -99,6 +117,8 @@ def _compile(cxx: str, source: str, target: Path, openmp: str | None) -> None:
             _run([cxx, *compile_flags, "-c", str(text), "-o", str(objects)])
             command = [cxx, "-shared", str(objects), openmp, f"-Wl,-rpath,{Path(openmp).parent}", "-o", str(built)]
         _run(command)
+        content = built.read_bytes()
+        built.write_bytes(content + hashlib.sha256(content).digest())
         built.chmod(0o700)
         built.replace(target)
     log.debug("built %s", target.name)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import sys
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import is_, itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -36,9 +38,7 @@ class _Member:
 
     group: dict[str, Any]
     program: Program
-    shared: dict[
-        str, Tensor
-    ]  # the step counter and the scalar slots: one tensor for all parameters while the plan holds
+    shared: dict[str, Tensor]  # step counter and scalar slots: one tensor for all parameters while the plan holds
     states: list[dict[str, Any]]
     t: float = 2.0  # for optimizers without a step count: 1 at the first step
 
@@ -55,7 +55,8 @@ class _Bucket:
     pointers: Any  # [tensor, array]: addresses
     tasks: Any
     is_large: bool
-    kept: list[Tensor]  # the slots, alive as long as their addresses are used
+    sizes: list[int]  # bytes of each parameter: what the kernel may touch
+    kept: list[tuple[str, list[dict[str, Any]], list[Tensor]]]  # name, states, slots: alive while addresses are used
 
 
 @dataclass(slots=True)
@@ -65,6 +66,8 @@ class _Plan:
     absent: list[Tensor]  # parameters without a gradient
     structure: list[tuple[Any, ...]]
     buckets: list[_Bucket]
+    state: Any  # the optimizer's own dictionary, and how many parameters it knew
+    known: int
 
 
 class FusedStep(Optimizer):
@@ -116,6 +119,7 @@ class FusedStep(Optimizer):
             return loss
         for bucket in plan.buckets:
             self._run(bucket)
+            _increment_version(bucket.parameters)  # a backward pass through old values must fail
         if any(member.t == 1.0 for bucket in plan.buckets for member in bucket.members):
             self._drop_plan()  # their first step is over
         return loss
@@ -128,8 +132,11 @@ class FusedStep(Optimizer):
             structure = [_structure(self.rule_of(group), group) for group in self.param_groups]
         except (ArgumentError, ArgumentTypeError):  # a number that torch takes and the rule does not: torch's step
             return None
+        if getattr(self, "grad_scale", None) is not None or getattr(self, "found_inf", None) is not None:
+            return None  # a GradScaler leaves the unscaling to the step (fused=True): torch's step does it
         plan = self._plan
-        if plan is not None and plan.structure == structure and _still_holds(plan):
+        is_same = plan is not None and plan.state is self.state and plan.known == len(self.state)
+        if plan is not None and is_same and plan.structure == structure and _still_holds(plan):
             return plan
         parameters = [p for group in self.param_groups for p in group["params"]]
         mine = [p for p in parameters if p.grad is not None]
@@ -139,6 +146,8 @@ class FusedStep(Optimizer):
                 return None
             if p.dtype not in TYPES or g.dtype is not p.dtype or p.device.type != "cpu" or type(p.data) is not Tensor:
                 return None
+            if g.shape != p.shape or not all(_fits(self.state.get(p, {}).get(name), p) for name in self._array_slots()):
+                return None
         if torch.compiler.is_compiling() or not _can_build():
             return None
         for group in self.param_groups:
@@ -146,7 +155,12 @@ class FusedStep(Optimizer):
                 return None
         self._drop_plan()
         absent = [p for p in parameters if p.grad is None]
-        self._plan = plan = _Plan(absent, structure, self._buckets())
+        try:
+            buckets = self._buckets()
+        except CannotBuild as reason:
+            _say(str(reason))
+            return None
+        self._plan = plan = _Plan(absent, structure, buckets, self.state, len(self.state))
         return plan if _still_holds(plan) else None
 
     def _drop_plan(self) -> None:
@@ -155,28 +169,34 @@ class FusedStep(Optimizer):
         for bucket in plan.buckets if plan else ():
             for member in bucket.members:
                 for state in member.states:
-                    state.update({name: tensor.clone() for name, tensor in member.shared.items()})
+                    own = {name: t.clone() for name, t in member.shared.items() if state.get(name) is t}
+                    state.update(own)  # what someone has set since stays
 
     def _buckets(self) -> list[_Bucket]:
         """Sort parameters by type and program, and lay out their addresses."""
         sorted_: dict[tuple[Any, ...], dict[tuple[int, float], list[Tensor]]] = {}
         programs = [_program(self.rule_of(g), g, is_decoupled=self._decouples(g)) for g in self.param_groups]
+        runs: dict[tuple[Any, ...], Any] = {}  # all kernels first: where one fails, nothing has been changed
+        for group, program in zip(self.param_groups, programs, strict=True):
+            for dtype in {p.dtype for p in group["params"] if p.grad is not None}:
+                key = (dtype, program.identity)
+                runs[key] = runs.get(key) or _kernel(program, dtype)
         for number, (group, program) in enumerate(zip(self.param_groups, programs, strict=True)):
             for p in group["params"]:
                 if p.grad is not None:
                     t = self._prepare(p, self.rule_of(group), program)
                     members = sorted_.setdefault((p.dtype, program.identity), {})
                     members.setdefault((number, t), []).append(p)
-        return [self._bucket(key[0], members, programs) for key, members in sorted_.items()]
+        return [self._bucket(runs[key], key[0], members, programs) for key, members in sorted_.items()]
 
     def _bucket(
-        self, dtype: torch.dtype, found: dict[tuple[int, float], list[Tensor]], programs: list[Program]
+        self, run: Any, dtype: torch.dtype, found: dict[tuple[int, float], list[Tensor]], programs: list[Program]
     ) -> _Bucket:
         members: list[_Member] = []
         parameters: list[Tensor] = []
         rows: list[list[int]] = []
         offsets: list[int] = []
-        kept: list[Tensor] = []
+        kept: list[tuple[str, list[dict[str, Any]], list[Tensor]]] = []
         offset = 0
         for (number, t), tensors in found.items():
             program, states = programs[number], [self.state[p] for p in tensors]
@@ -185,20 +205,28 @@ class FusedStep(Optimizer):
             member = _Member(self.param_groups[number], program, shared, states, t)
             for state in states:
                 state.update(shared)
-                slots = [state[self.slots[name]] for name in program.arrays[2:]]
-                kept += slots
-                rows.append([0, 0, *(s.data_ptr() for s in slots)])
+                rows.append([0, 0, *(state[self.slots[name]].data_ptr() for name in program.arrays[2:])])
                 offsets.append(offset)
+            names = [*shared, *(self.slots[name] for name in program.arrays[2:])]
+            kept += [(name, states, [state[name] for state in states]) for name in names]
             members.append(member)
             parameters += tensors
             offset += program.width
         sizes = [p.numel() for p in parameters]
-        run = load(source(members[0].program, TYPES[dtype]), _openmp()).run
-        run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int]
-        run.restype = None
         pointers = np.array(rows, dtype=np.uint64).reshape(len(rows), -1)
         flat = np.array(tasks(sizes, offsets), dtype=np.int64)
-        return _Bucket(run, dtype, parameters, [], members, pointers, flat, sum(sizes) >= ALONE, kept)
+        return _Bucket(
+            run,
+            dtype,
+            parameters,
+            [],
+            members,
+            pointers,
+            flat,
+            sum(sizes) >= ALONE,
+            [p.nbytes for p in parameters],
+            kept,
+        )
 
     def _run(self, bucket: _Bucket) -> None:
         """Compute the scalars of this step and pass once over the memory of all parameters."""
@@ -234,6 +262,11 @@ class FusedStep(Optimizer):
             state.setdefault(self.slots[name], torch.tensor(float(start[name])))
         return float(state["step"]) if self.has_step else 1.0 if is_new and program.arrays[2:] else 2.0
 
+    def _array_slots(self) -> list[str]:
+        """Return torch's names of the slots that are as large as the parameter."""
+        numbers = {name for group in self.param_groups[:1] for name in self.rule_of(group).scalar_slots}
+        return [theirs for name, theirs in self.slots.items() if name not in numbers]
+
     def _decouples(self, group: dict[str, Any]) -> bool:
         return bool(self.is_decoupled or group.get("decoupled_weight_decay", False))
 
@@ -250,16 +283,44 @@ def _still_holds(plan: _Plan) -> bool:
                 return False
             if not all([p.is_contiguous() for p in bucket.parameters]):  # noqa: C419
                 return False
+            if [g.nbytes for g in gradients] != bucket.sizes:  # pyright: ignore[reportOptionalMemberAccess]
+                return False
+            if not all([all(map(is_, map(itemgetter(name), states), slots)) for name, states, slots in bucket.kept]):  # noqa: C419
+                return False
             addresses = [p.data_ptr() for p in bucket.parameters]
             if addresses != bucket.addresses:
+                if [p.nbytes for p in bucket.parameters] != bucket.sizes:
+                    return False
                 if any(p.dtype is not bucket.dtype or p.device.type != "cpu" for p in bucket.parameters):
                     return False
                 bucket.addresses = addresses
                 bucket.pointers[:, 0] = addresses
             bucket.pointers[:, 1] = [g.data_ptr() for g in gradients]  # pyright: ignore[reportOptionalMemberAccess]
-    except (AttributeError, RuntimeError):  # a gradient has gone, or is sparse
+    except (AttributeError, KeyError, RuntimeError):  # a gradient has gone, or is sparse; a slot has gone
         return False
     return all(p.grad is None for p in plan.absent)
+
+
+def _fits(slot: Any, p: Tensor) -> bool:
+    """Whether a kernel can use a slot as it is; one that is not there yet will be made to fit."""
+    if slot is None:
+        return True
+    return slot.shape == p.shape and slot.dtype is p.dtype and slot.device == p.device and slot.is_contiguous()
+
+
+def _kernel(program: Program, dtype: torch.dtype) -> Any:
+    run = load(source(program, TYPES[dtype]), _openmp()).run
+    run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int]
+    run.restype = None
+    return run
+
+
+def _increment_version(tensors: list[Tensor]) -> None:
+    try:
+        torch.autograd.graph.increment_version(tensors)
+    except (AttributeError, TypeError):  # torch before 2.6 takes one at a time
+        for tensor in tensors:
+            torch.autograd.graph.increment_version(tensor)
 
 
 def _unhooked(step: Any) -> Callable[[], Any]:
@@ -280,7 +341,7 @@ def _structure(rule: Rule, group: dict[str, Any]) -> tuple[Any, ...]:
     names = (f.name for f in dataclasses.fields(rule))  # pyright: ignore[reportArgumentType] - every rule is a dataclass
     flags = tuple(getattr(rule, name) for name in names if name not in numbers)
     return (
-        len(group["params"]),
+        [id(p) for p in group["params"]],  # the plan keeps them alive, so no other gets the same
         type(rule),
         flags,
         tuple(v == 0.0 for v in numbers.values()),
@@ -317,10 +378,19 @@ def _can_build() -> bool:
     try:
         load('extern "C" int answer() { return 42; }\n', _openmp())
     except CannotBuild as reason:
-        warnings.warn(
-            f"surefoot takes torch's own optimizer steps, which are slower, because {reason}",
-            SurefootWarning,
-            stacklevel=4,
-        )
+        _say(str(reason))
         return False
     return True
+
+
+@lru_cache(maxsize=16)
+def _say(reason: str) -> None:
+    """Warn once a reason, at the line of the user's that takes the step."""
+    frame, level = sys._getframe(), 1  # noqa: SLF001 - the only way to know whose line it is  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("surefoot", "torch"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(
+        f"surefoot takes torch's own optimizer steps, which are slower, because {reason}",
+        SurefootWarning,
+        stacklevel=level,
+    )

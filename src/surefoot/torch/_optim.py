@@ -160,10 +160,15 @@ class Lion(FusedStep, _PlainLion):
         *,
         maximize: bool = False,
     ) -> None:
-        number("Lion", "lr", float(lr), at_least=0.0)
-        number("Lion", "weight_decay", weight_decay, at_least=0.0)
-        rules.Lion(b1=betas[0], b2=betas[1])
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a parameter group; what it does not say is the default."""
+        settings = {**self.defaults, **param_group}
+        number("Lion", "lr", float(settings["lr"]), at_least=0.0)
+        number("Lion", "weight_decay", settings["weight_decay"], at_least=0.0)
+        self.rule_of(settings)
+        super().add_param_group(param_group)
 
     def rule_of(self, group: dict[str, Any]) -> Rule:
         """Return the rule of a group."""
