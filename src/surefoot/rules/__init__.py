@@ -11,8 +11,9 @@
     RAdam       Adam that waits until its second moment can be trusted
     DoG         SGD that finds its rate from the distance travelled: the one that needs the whole model at once
 
-A rule is its mathematics and nothing else: weight decay, clipping and parameter groups belong to the drivers, and are
-the same for all. To add a method, write a frozen dataclass as in `_sgd.py`; see `Rule`.
+A rule is its mathematics and nothing else; `Complete` adds what every optimizer has besides, once for all of them:
+clipping, ascent, weight decay. Rules run on one array, or on a whole model as a `Vector`. To add a method, write a
+frozen dataclass as in `_sgd.py`; see `Rule`.
 
 >>> rule = SGD(momentum=0.9)
 >>> x = 1.0
@@ -34,8 +35,24 @@ from surefoot.rules._adam import RAdam as RAdam
 from surefoot.rules._adaptive import Adadelta as Adadelta
 from surefoot.rules._adaptive import Adagrad as Adagrad
 from surefoot.rules._adaptive import RMSprop as RMSprop
+from surefoot.rules._complete import Complete as Complete
 from surefoot.rules._dog import DoG as DoG
 from surefoot.rules._rule import Rule as Rule
 from surefoot.rules._sgd import SGD as SGD
+from surefoot.rules._vector import Vector as Vector
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "Adamax", "DoG", "Lion", "NAdam", "RAdam", "RMSprop", "Rule"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "Adamax",
+    "Complete",
+    "DoG",
+    "Lion",
+    "NAdam",
+    "RAdam",
+    "RMSprop",
+    "Rule",
+    "Vector",
+]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from surefoot.rules._math import absolute, maximum, sign, sqrt, unbias, where
-from surefoot.rules._rule import Rule, Slots, zeros_like
+from surefoot.rules._math import absolute, maximum, sign, sqrt, unbias, where, zeros_like
+from surefoot.rules._rule import Rule, Slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

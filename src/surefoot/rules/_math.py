@@ -45,6 +45,15 @@ class _Numbers:
     def maximum(x: float, y: float) -> float:
         return x if x > y or math.isnan(x) else y
 
+    @staticmethod
+    def minimum(x: float, y: float) -> float:
+        return x if x < y or math.isnan(x) else y
+
+    @staticmethod
+    def zeros_like(x: float) -> float:
+        del x
+        return 0.0
+
 
 def sqrt(x: Any) -> Any:
     """Return the square root."""
@@ -62,7 +71,7 @@ def sign(x: Any) -> Any:
 
 
 def maximum(x: Any, y: Any) -> Any:
-    """Return the larger of two arrays, or of an array and a number."""
+    """Return the larger of two arrays, or of an array and a number; NaN if either is."""
     ops = namespace_of(x, y)
     if getattr(ops, "__name__", "") == "torch":  # torch.maximum takes no numbers
         if isinstance(y, int | float):
@@ -70,6 +79,22 @@ def maximum(x: Any, y: Any) -> Any:
         if isinstance(x, int | float):
             return ops.clamp_min(y, x)
     return ops.maximum(x, y)
+
+
+def minimum(x: Any, y: Any) -> Any:
+    """Return the smaller of two arrays, or of an array and a number; NaN if either is."""
+    ops = namespace_of(x, y)
+    if getattr(ops, "__name__", "") == "torch":
+        if isinstance(y, int | float):
+            return ops.clamp_max(x, y)
+        if isinstance(x, int | float):
+            return ops.clamp_max(y, x)
+    return ops.minimum(x, y)
+
+
+def zeros_like(x: Any) -> Any:
+    """Return zeros of the same shape and type; a product would keep NaN and infinity."""
+    return namespace_of(x).zeros_like(x)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
@@ -88,8 +113,14 @@ def dot(x: Any, y: Any) -> Any:
     return namespace_of(product).sum(product)
 
 
+def leaf_sum(x: Any) -> Any:
+    """Return the sum over one array; for the vector of a whole model, one sum per leaf."""
+    ops = namespace_of(x)
+    return getattr(ops, "leaf_sum", ops.sum)(x)
+
+
 def norm(x: Any) -> Any:
-    """Return the Euclidean norm.
+    """Return the Euclidean norm: of the array, or of the whole model if `x` is its vector.
 
     >>> norm(-3.0)
     3.0

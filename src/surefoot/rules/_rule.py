@@ -20,7 +20,6 @@ from functools import cache
 from typing import Any, ClassVar
 
 from surefoot._checks import number, refuse_type
-from surefoot.rules._math import namespace_of
 
 Slots = dict[str, Any]
 
@@ -66,13 +65,3 @@ def _bounds(interval: str) -> tuple[float, float, bool]:
     """Return the two ends of "[low, high)" or "[low, high]", and whether the second belongs to it."""
     low, high = interval[1:-1].split(",")
     return float(low), float(high), interval.endswith("]")
-
-
-def zeros_like(x: Any) -> Any:
-    """Return zeros of the same shape and type; a product would keep NaN and infinity."""
-    own = getattr(x, "__rule_zeros__", None)
-    if own is not None:
-        return own()
-    if isinstance(x, int | float):
-        return 0.0
-    return namespace_of(x).zeros_like(x)
