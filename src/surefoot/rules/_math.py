@@ -26,7 +26,7 @@ def namespace_of(*values: Any) -> Any:
             return sys.modules[root]
         if root == "tensorflow":
             return _tensorflow()
-    return _Numbers
+    return Numbers
 
 
 @cache
@@ -39,7 +39,7 @@ def _tensorflow() -> Any:
     )
 
 
-class _Numbers:
+class Numbers:
     """Python's own functions under the arrays' names; like theirs, they answer NaN and do not raise."""
 
     abs = staticmethod(abs)

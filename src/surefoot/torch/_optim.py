@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from torch.optim import Optimizer
-from torch.optim.optimizer import ParamsT
-
 import torch
 from surefoot import rules
-from surefoot._checks import number, refuse
 from surefoot.rules import Rule
 from surefoot.torch._fused import FusedStep
-from torch import Tensor
 
 
 class SGD(FusedStep, torch.optim.SGD):
@@ -108,68 +103,3 @@ class Adamax(FusedStep, torch.optim.Adamax):
         """Return the rule of a group."""
         b1, b2 = (float(b) for b in group["betas"])
         return rules.Adamax(b1=b1, b2=b2, eps=group["eps"])
-
-
-class _PlainLion(Optimizer):
-    """Lion in torch's own operations: the step that is taken where a kernel cannot serve."""
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """Take one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            b1, b2 = group["betas"]
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                if p.grad.is_sparse:
-                    raise refuse("Lion", "params", "a sparse gradient", "dense gradients", "Use sparse=False.")
-                g: Tensor = -p.grad if group["maximize"] else p.grad
-                state = self.state[p]
-                m = state.setdefault("exp_avg", torch.zeros_like(p, memory_format=torch.preserve_format))
-                p.mul_(1.0 - group["lr"] * group["weight_decay"])
-                p.sub_(group["lr"] * torch.sign(m * b1 + g * (1.0 - b1)))
-                m.mul_(b2).add_(g, alpha=1.0 - b2)
-        return loss
-
-
-class Lion(FusedStep, _PlainLion):
-    """Lion, which torch does not have; see `surefoot.rules.Lion` for the formula.
-
-    Args:
-        params: as in torch.optim.
-        lr: the learning rate.
-        betas: of the step and of the momentum.
-        weight_decay: decoupled: `x -= lr * weight_decay * x`.
-        maximize: climb instead.
-    """
-
-    slots: ClassVar[dict[str, str]] = {"m": "exp_avg"}
-    has_step = False
-    is_decoupled = True
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor = 1e-4,
-        betas: tuple[float, float] = (0.9, 0.99),
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a parameter group; what it does not say is the default."""
-        settings = {**self.defaults, **param_group}
-        number("Lion", "lr", float(settings["lr"]), at_least=0.0)
-        number("Lion", "weight_decay", settings["weight_decay"], at_least=0.0)
-        self.rule_of(settings)
-        super().add_param_group(param_group)
-
-    def rule_of(self, group: dict[str, Any]) -> Rule:
-        """Return the rule of a group."""
-        return rules.Lion(b1=group["betas"][0], b2=group["betas"][1])
