@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import keras
 
@@ -12,6 +12,8 @@ from surefoot import rules
 from surefoot.keras._arguments import Bounds, arguments_of, bind
 from surefoot.keras._step import RuleStep
 from surefoot.rules import Rule
+
+T = TypeVar("T")
 
 registered: Any = keras.saving.register_keras_serializable(package="surefoot")
 
@@ -47,8 +49,13 @@ class DropIn(RuleStep):
         return found
 
 
+def as_keras_makes(kind: type[T]) -> type[T]:
+    """Return the class of what a call of Keras' own returns: on torch, one that uses foreach."""
+    return type(kind.__new__(kind))
+
+
 @registered
-class SGD(DropIn, keras.optimizers.SGD):
+class SGD(DropIn, as_keras_makes(keras.optimizers.SGD)):
     """Step against the gradient, or against a running sum of steps: `keras.optimizers.SGD` on `surefoot.rules.SGD`.
 
     Use it for convolutional networks and wherever a well-tuned rate is at hand; not where the rate is a guess.
@@ -78,7 +85,7 @@ class SGD(DropIn, keras.optimizers.SGD):
 
 
 @registered
-class Adagrad(DropIn, keras.optimizers.Adagrad):
+class Adagrad(DropIn, as_keras_makes(keras.optimizers.Adagrad)):
     """Divide by the root of the sum of all squared gradients: `keras.optimizers.Adagrad` on `surefoot.rules.Adagrad`.
 
     Use it for sparse features and convex problems; in long runs its rate dies away.
@@ -103,7 +110,7 @@ class Adagrad(DropIn, keras.optimizers.Adagrad):
 
 
 @registered
-class Adadelta(DropIn, keras.optimizers.Adadelta):
+class Adadelta(DropIn, as_keras_makes(keras.optimizers.Adadelta)):
     """Scale by past changes over past gradients: `keras.optimizers.Adadelta` on `surefoot.rules.Adadelta`.
 
     Use it where no rate is known and speed does not matter, with a rate of 1: Keras' default of 0.001 hardly moves.
@@ -128,7 +135,7 @@ class Adadelta(DropIn, keras.optimizers.Adadelta):
 
 
 @registered
-class RMSprop(DropIn, keras.optimizers.RMSprop):
+class RMSprop(DropIn, as_keras_makes(keras.optimizers.RMSprop)):
     """Divide by a running root mean square of gradients: `keras.optimizers.RMSprop` on `surefoot.rules.RMSprop`.
 
     Use it for recurrent networks and reinforcement learning; Adam is RMSprop with momentum done right.
@@ -162,7 +169,7 @@ class RMSprop(DropIn, keras.optimizers.RMSprop):
 
 
 @registered
-class Adam(DropIn, keras.optimizers.Adam):
+class Adam(DropIn, as_keras_makes(keras.optimizers.Adam)):
     """Momentum over the running root mean square: `keras.optimizers.Adam` on `surefoot.rules.Adam`.
 
     Use it when in doubt; `AdamW` for anything large.
@@ -196,7 +203,7 @@ class Adam(DropIn, keras.optimizers.Adam):
 
 
 @registered
-class AdamW(DropIn, keras.optimizers.AdamW):
+class AdamW(DropIn, as_keras_makes(keras.optimizers.AdamW)):
     """Adam with weights that decay beside it: `keras.optimizers.AdamW` on `surefoot.rules.Adam`.
 
     Use it for anything large. In Keras every optimizer's decay is decoupled: this is `Adam` with another default.
@@ -229,7 +236,7 @@ def _adam(optimizer: Adam | AdamW) -> Rule:
 
 
 @registered
-class Nadam(DropIn, keras.optimizers.Nadam):
+class Nadam(DropIn, as_keras_makes(keras.optimizers.Nadam)):
     """Adam that looks ahead: `keras.optimizers.Nadam` on `surefoot.rules.NAdam`.
 
     Use it as Adam, where a little speed at the start counts.
@@ -255,7 +262,7 @@ class Nadam(DropIn, keras.optimizers.Nadam):
 
 
 @registered
-class Adamax(DropIn, keras.optimizers.Adamax):
+class Adamax(DropIn, as_keras_makes(keras.optimizers.Adamax)):
     """Momentum over the largest recent gradient: `keras.optimizers.Adamax` on `surefoot.rules.Adamax`.
 
     Use it where single large gradients disturb Adam: embeddings, sparse features.
@@ -281,7 +288,7 @@ class Adamax(DropIn, keras.optimizers.Adamax):
 
 
 @registered
-class Lion(DropIn, keras.optimizers.Lion):
+class Lion(DropIn, as_keras_makes(keras.optimizers.Lion)):
     """Step by the sign of momentum: `keras.optimizers.Lion` on `surefoot.rules.Lion`.
 
     Use it with a rate 3 to 10 times smaller than Adam's, and a larger weight decay; it needs large batches.

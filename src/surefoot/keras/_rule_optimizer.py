@@ -13,7 +13,7 @@ from surefoot import rules
 from surefoot._checks import refuse, refuse_type
 from surefoot.keras._arguments import arguments_of, bind, checked
 from surefoot.keras._optimizers import registered
-from surefoot.keras._step import RuleStep, compute_dtype, is_distributed, outside_of_graphs, take_step
+from surefoot.keras._step import RuleStep, compute_dtype, is_distributed, outside_of_graphs, take_vector_step
 from surefoot.rules import Rule, Vector
 
 
@@ -90,11 +90,11 @@ class RuleOptimizer(RuleStep):
             config["rule"] = _read(config["rule"], custom_objects)
         return super().from_config(config, custom_objects)
 
-    def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
+    def _host_step(self, grads: Any, variables: Any, learning_rate: Any) -> None:
         if is_distributed():
             raise refuse(type(self).__name__, "rule", self.rule, "used without a tf.distribute strategy")
         dense = [ops.convert_to_tensor(g, sparse=False) for g in grads]
-        take_step(self, dense, trainable_variables, learning_rate)
+        take_vector_step(self, dense, variables, learning_rate)
 
     def _slot(self, name: str, start: Any, dtype: str, variable: Any = None) -> Any:
         """Return a variable of our own that starts with these values: as large as a variable of the model, or a number."""

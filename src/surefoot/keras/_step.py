@@ -31,13 +31,16 @@ class RuleStep(keras.optimizers.Optimizer):
         raise NotImplementedError
 
     def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
-        if is_distributed() or any(is_sparse(g) for g in grads):
-            super()._backend_update_step(grads, trainable_variables, learning_rate)
-        else:
-            take_step(self, grads, trainable_variables, learning_rate)
+        is_ours = not is_distributed() and not any(is_sparse(g) for g in grads)
+        if not (is_ours and take_step(self, grads, trainable_variables, learning_rate)):
+            self._host_step(grads, trainable_variables, learning_rate)
+
+    def _host_step(self, grads: Any, variables: Any, learning_rate: Any) -> None:
+        """Take the step without us, where a rule cannot: Keras' own."""
+        super()._backend_update_step(grads, variables, learning_rate)
 
 
-def take_step(optimizer: RuleStep, grads: Sequence[Any], variables: Sequence[Any], learning_rate: Any) -> None:
+def take_vector_step(optimizer: RuleStep, grads: Sequence[Any], variables: Sequence[Any], learning_rate: Any) -> bool:
     """Update variables and slots in place: the model is one vector, so that each scalar is computed once.
 
     Everything is computed in float32, or float64 if any variable has it: half precision is only how values are kept.
@@ -60,6 +63,13 @@ def take_step(optimizer: RuleStep, grads: Sequence[Any], variables: Sequence[Any
             optimizer.assign_add(variable, change)  # in place where the backend can
         else:
             optimizer.assign(variable, ops.cast(before + change, _dtype(variable)))
+    return True
+
+
+if keras.backend.backend() == "torch":
+    from surefoot.keras._native import take_native_step as take_step
+else:
+    take_step = take_vector_step
 
 
 def compute_dtype(variables: Sequence[Any]) -> str:
