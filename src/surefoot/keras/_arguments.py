@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-
 from surefoot._checks import nearest, number, refuse, refuse_type
 
 Bounds = dict[str, float]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 import keras
-
 from surefoot import rules
 from surefoot.keras._arguments import Bounds, arguments_of, bind
 from surefoot.keras._step import RuleStep
@@ -27,7 +26,7 @@ class DropIn(RuleStep):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if DropIn in cls.__bases__:
-            host = super(DropIn, cls).__init__
+            host = super().__init__
             names = arguments_of(cls.__bases__[-1])
 
             @functools.wraps(host)  # so that it has Keras' signature

@@ -8,12 +8,12 @@ from typing import Any
 
 import keras
 from keras import ops
-
 from surefoot import rules
 from surefoot._checks import refuse, refuse_type
 from surefoot.keras._arguments import arguments_of, bind, checked
 from surefoot.keras._optimizers import registered
-from surefoot.keras._step import RuleStep, compute_dtype, is_distributed, outside_of_graphs, take_vector_step
+from surefoot.keras._step import RuleStep
+from surefoot.keras._vector_step import compute_dtype, is_distributed, outside_of_graphs, take_vector_step
 from surefoot.rules import Rule, Vector
 
 
