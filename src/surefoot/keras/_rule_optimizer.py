@@ -13,7 +13,7 @@ from surefoot._checks import refuse, refuse_type
 from surefoot.keras._arguments import arguments_of, bind, checked
 from surefoot.keras._optimizers import registered
 from surefoot.keras._step import RuleStep
-from surefoot.keras._vector_step import compute_dtype, is_distributed, outside_of_graphs, take_vector_step
+from surefoot.keras._vector_step import compute_dtype, dense, is_distributed, outside_of_graphs, take_vector_step
 from surefoot.rules import Rule, Vector
 
 
@@ -93,8 +93,7 @@ class RuleOptimizer(RuleStep):
     def _host_step(self, grads: Any, variables: Any, learning_rate: Any) -> None:
         if is_distributed():
             raise refuse(type(self).__name__, "rule", self.rule, "used without a tf.distribute strategy")
-        dense = [ops.convert_to_tensor(g, sparse=False) for g in grads]
-        take_vector_step(self, dense, variables, learning_rate)
+        take_vector_step(self, [dense(g) for g in grads], variables, learning_rate)
 
     def _slot(self, name: str, start: Any, dtype: str, variable: Any = None) -> Any:
         """Return a variable of our own that starts with these values: as large as a variable of the model, or a number."""
@@ -189,7 +188,9 @@ def _renamed(config: dict[str, Any], **names: str) -> dict[str, Any]:
 def _written(rule: Rule) -> dict[str, Any]:
     """Return a rule in Keras' JSON: its name and its fields; a rule inside it is written the same way."""
     kind = type(rule)
-    name = f"surefoot.rules>{kind.__name__}" if _named(kind.__name__) is kind else keras.saving.get_registered_name(kind)
+    name = (
+        f"surefoot.rules>{kind.__name__}" if _named(kind.__name__) is kind else keras.saving.get_registered_name(kind)
+    )
     values = {f.name: getattr(rule, f.name) for f in fields(rule)}  # pyright: ignore[reportArgumentType] - every rule is a dataclass
     return {"name": name, "fields": {n: _written(v) if isinstance(v, Rule) else v for n, v in values.items()}}
 
@@ -205,7 +206,10 @@ def _read(written: Any, custom_objects: Any) -> Rule:
     if kind is None:
         cure = "Decorate the class with keras.saving.register_keras_serializable(), or give it in custom_objects."
         raise refuse("RuleOptimizer", "rule", written["name"], "a rule that Keras knows", cure)
-    inner = {n: _read(v, custom_objects) if isinstance(v, dict) and "fields" in v else v for n, v in written["fields"].items()}
+    inner = {
+        n: _read(v, custom_objects) if isinstance(v, dict) and "fields" in v else v
+        for n, v in written["fields"].items()
+    }
     return kind(**inner)
 
 

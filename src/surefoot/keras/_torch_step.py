@@ -140,7 +140,11 @@ def _openmp() -> str | None:
 def _say(reason: str) -> None:
     """Warn once a reason, at the line of the user's that takes the step."""
     frame, level = sys._getframe(), 1  # noqa: SLF001 - the only way to know whose line it is  # pyright: ignore[reportPrivateUsage]
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("surefoot", "keras", "torch"):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in (
+        "surefoot",
+        "keras",
+        "torch",
+    ):
         frame, level = frame.f_back, level + 1
     warnings.warn(
         f"surefoot takes optimizer steps in torch's operations, which are slower, because {reason}",

@@ -52,6 +52,15 @@ def is_sparse(g: Any) -> bool:
     return bool(getattr(g, "is_sparse", hasattr(g, "indices")))  # torch's dense tensors have `indices` too
 
 
+def dense(g: Any) -> Any:
+    """Return a gradient with all its rows."""
+    if not is_sparse(g):
+        return g
+    if keras.backend.backend() == "tensorflow":
+        return sys.modules["tensorflow"].convert_to_tensor(g)
+    return g.to_dense() if hasattr(g, "to_dense") else g.todense()
+
+
 def is_distributed() -> bool:
     """Whether a `tf.distribute` strategy hands out the work, one copy of each variable per device."""
     return keras.backend.backend() == "tensorflow" and sys.modules["tensorflow"].distribute.has_strategy()
