@@ -9,10 +9,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
-import keras
 import numpy as np
 
+import keras
 import surefoot.keras
 
 Shapes = list[tuple[int, ...]]
@@ -33,7 +34,7 @@ METHODS = {
 def steps(method: str, shapes: Shapes) -> dict[str, Callable[[], None]]:
     """Return one update each, "keras" and "surefoot.keras", of float32 variables with fixed gradients; it blocks."""
     libraries = {"keras": keras.optimizers, "surefoot.keras": surefoot.keras}
-    name = method.split()[0]
+    name = method.partition(" ")[0]
     return {label: _step(getattr(library, name)(**METHODS[method]), shapes) for label, library in libraries.items()}
 
 
@@ -53,7 +54,7 @@ def _step(optimizer: keras.optimizers.Optimizer, shapes: Shapes) -> Callable[[],
     return lambda: optimizer.apply(grads, variables)
 
 
-def _jitted(optimizer, variables, grads) -> Callable[[], None]:
+def _jitted(optimizer: keras.optimizers.Optimizer, variables: list[Any], grads: list[Any]) -> Callable[[], None]:
     import jax
 
     apply = jax.jit(optimizer.stateless_apply, donate_argnums=(0, 2))

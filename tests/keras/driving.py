@@ -1,7 +1,8 @@
 """How these tests drive an optimizer by hand, as a training loop of each backend would."""
 
-import keras
 import numpy as np
+
+import keras
 from keras import ops
 
 

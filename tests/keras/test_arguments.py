@@ -3,10 +3,10 @@
 import inspect
 import math
 
-import keras
 import numpy as np
 import pytest
 
+import keras
 import surefoot.keras
 from surefoot import rules
 from surefoot._errors import ArgumentError, ArgumentTypeError
@@ -84,7 +84,7 @@ def test_an_unknown_name_is_refused_and_the_nearest_offered(name):
     options = {"rule": rules.Adam()} if name == "RuleOptimizer" else {}
     with pytest.raises(ArgumentError, match="Did you mean 'weight_decay'"):
         getattr(surefoot.keras, name)(weigth_decay=0.1, **options)
-    with pytest.raises(ArgumentError, match="at most|given once|no such"):
+    with pytest.raises(ArgumentError, match="given once"):
         surefoot.keras.Adam(0.1, learning_rate=0.1)
 
 

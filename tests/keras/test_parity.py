@@ -12,10 +12,10 @@ of that; ours loses nothing, as the last test shows. So 2e-5 where that is all t
 
 import inspect
 
-import keras
 import numpy as np
 import pytest
 
+import keras
 import surefoot.keras
 
 from .driving import path_of, same
@@ -128,7 +128,7 @@ AROUND = [
 
 
 @pytest.mark.parametrize(("name", "options"), SOME, ids=lambda v: v if isinstance(v, str) else "")
-@pytest.mark.parametrize("around", AROUND, ids=lambda around: "-".join(around))
+@pytest.mark.parametrize("around", AROUND, ids="-".join)
 def test_what_keras_does_around_the_step_stays(name, options, around):
     random = np.random.default_rng(3)
     starts = [random.normal(size=4), random.normal(size=(3, 2))]

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 import pytest
 
+import keras
 from surefoot import rules
 from surefoot._errors import ArgumentError
 from surefoot.keras import DoG, RAdam, RuleOptimizer

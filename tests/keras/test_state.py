@@ -2,12 +2,12 @@
 
 import copy
 
-import keras
 import numpy as np
 import pytest
-from keras import ops
 
+import keras
 import surefoot.keras
+from keras import ops
 from surefoot import rules
 from surefoot._errors import ArgumentError
 
@@ -257,5 +257,5 @@ def test_a_tf_strategy_takes_keras_own_step_and_refuses_rules_that_keras_lacks()
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     with strategy.scope():
         fit(model_with(surefoot.keras.Adam(0.01)))
-        with pytest.raises(ArgumentError, match="without a tf.distribute strategy"):
+        with pytest.raises(ArgumentError, match="without a tf"):
             fit(model_with(surefoot.keras.RAdam(0.01)))

@@ -10,6 +10,10 @@ Clipping, weight decay, gradient accumulation, moving averages of the weights, l
 Keras' own.
 """
 
+# Keras has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
 try:
     import keras as _keras  # noqa: F401  # pyright: ignore[reportUnusedImport] - asked only whether it is there
 except ImportError as _error:

@@ -1,5 +1,9 @@
 """Checks of an optimizer's arguments before Keras sees them: Keras itself takes a rate of NaN, or a beta of 2."""
 
+# Keras has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
 from __future__ import annotations
 
 import inspect
@@ -9,7 +13,7 @@ from typing import Any
 import keras
 from surefoot._checks import nearest, number, refuse, refuse_type
 
-Bounds = dict[str, float]
+Bounds = dict[str, Any]
 
 NUMBERS: dict[str, Bounds] = {
     "momentum": {"at_least": 0.0, "at_most": 1.0},

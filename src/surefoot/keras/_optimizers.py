@@ -1,5 +1,9 @@
 """Keras' optimizers by their own names: its arguments, its state, its conventions; the step is a rule's."""
 
+# Keras has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
 from __future__ import annotations
 
 import functools

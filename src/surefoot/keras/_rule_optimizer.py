@@ -1,5 +1,9 @@
 """Any rule as a Keras optimizer, and the two named ones that Keras does not have."""
 
+# Keras has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -7,7 +11,6 @@ from dataclasses import fields
 from typing import Any
 
 import keras
-from keras import ops
 from surefoot import rules
 from surefoot._checks import refuse, refuse_type
 from surefoot.keras._arguments import arguments_of, bind, checked
@@ -15,6 +18,8 @@ from surefoot.keras._optimizers import registered
 from surefoot.keras._step import RuleStep
 from surefoot.keras._vector_step import compute_dtype, dense, is_distributed, outside_of_graphs, take_vector_step
 from surefoot.rules import Rule, Vector
+
+ops: Any = keras.ops
 
 
 @registered
@@ -62,7 +67,7 @@ class RuleOptimizer(RuleStep):
             return
         super().build(variables)
         self._slots: dict[str, Any] = {}
-        mine = [v for v in variables if not self._overwrite_variable_with_gradient(v)]
+        mine = [v for v in variables if not getattr(v, "overwrite_with_gradient", False)]
         dtype = compute_dtype(mine)
         with outside_of_graphs():
             slots = self.rule.init(Vector(ops.cast(v.value, dtype) for v in mine))
@@ -75,7 +80,7 @@ class RuleOptimizer(RuleStep):
 
     def slots_for(self, variables: Sequence[Any]) -> dict[str, Any]:
         """Return by the rule's names the Keras variables of the slots."""
-        index = [self._get_variable_index(v) for v in variables]
+        index = [self._get_variable_index(v) for v in variables]  # pyright: ignore[reportPrivateUsage]
         return {n: [k[i] for i in index] if isinstance(k, list) else k for n, k in self._slots.items()}
 
     def get_config(self) -> dict[str, Any]:
@@ -99,9 +104,14 @@ class RuleOptimizer(RuleStep):
         """Return a variable of our own that starts with these values: as large as a variable of the model, or a number."""
         if variable is not None:
             name = f"{getattr(variable, 'path', variable.name).replace('/', '_')}_{name}"
-        return self.add_variable(
+
+        def initializer(shape: Any, dtype: Any) -> Any:
+            return ops.broadcast_to(ops.cast(start, dtype), shape)
+
+        add: Any = self.add_variable
+        return add(
             shape=() if variable is None else variable.shape,
-            initializer=lambda shape, dtype: ops.broadcast_to(ops.cast(start, dtype), shape),
+            initializer=initializer,
             dtype=dtype,
             aggregation="only_first_replica" if variable is None else "none",
             layout=getattr(variable, "_layout", None),

@@ -5,6 +5,10 @@ clipped the gradients and let the weights decay; moving averages and constraints
 the only one that sees the whole model on every backend.
 """
 
+# Keras has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,5 +1,9 @@
 """On torch: all variables of a model in one native pass over memory, if they are on the CPU."""
 
+# Keras has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
 from __future__ import annotations
 
 import sys
@@ -9,13 +13,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from operator import is_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+import keras
 import torch
-from keras import ops
 from surefoot._errors import SurefootWarning
 from surefoot.keras._vector_step import take_vector_step
 from surefoot.kernels import Batch, CannotBuild, Kernel, number_fields, structure, take_step, trace
@@ -118,7 +122,7 @@ def _are_same(known: list[Any], present: list[Any]) -> bool:
 
 
 def _number(variable: Any) -> float:
-    return float(ops.convert_to_tensor(variable))
+    return float(cast("Any", keras.ops.convert_to_tensor(variable)))
 
 
 def _increment_version(tensors: list[Tensor]) -> None:

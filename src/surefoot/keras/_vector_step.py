@@ -1,5 +1,9 @@
 """A rule's step on a whole model as one vector: for JAX and TensorFlow, and for what torch's kernels do not take."""
 
+# Keras has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
 from __future__ import annotations
 
 import sys
@@ -8,11 +12,12 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import keras
-from keras import ops
 from surefoot.rules import Vector
 
 if TYPE_CHECKING:
     from surefoot.keras._step import RuleStep
+
+ops: Any = keras.ops
 
 
 def take_vector_step(optimizer: RuleStep, grads: Sequence[Any], variables: Sequence[Any], learning_rate: Any) -> bool:
@@ -27,7 +32,7 @@ def take_vector_step(optimizer: RuleStep, grads: Sequence[Any], variables: Seque
 
     kept = optimizer.slots_for(variables)
     with _outside_of_autograd():
-        t, lr = ops.cast(optimizer.iterations + 1, dtype), read(learning_rate)
+        t, lr = ops.cast(optimizer.iterations, dtype) + 1, read(learning_rate)
         x, g = Vector(map(read, variables)), Vector(map(read, grads))
         slots = {n: Vector(map(read, v)) if isinstance(v, Sequence) else read(v) for n, v in kept.items()}
         dx, new = optimizer.rule.step(x, g, t, lr, **slots)
