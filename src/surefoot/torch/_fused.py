@@ -33,6 +33,7 @@ class FusedStep(Optimizer):
     slots: ClassVar[dict[str, str]] = {}  # the rule's names -> torch's
     has_step: ClassVar[bool] = True
     is_decoupled: ClassVar[bool] = False
+    number_type: ClassVar[torch.dtype] = torch.float32  # of slots that are numbers: torch's
     _plan: Plan | None = None
 
     @abstractmethod

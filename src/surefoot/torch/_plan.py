@@ -213,7 +213,7 @@ def _start(optimizer: FusedStep, group: Group, parameters: list[Tensor], names: 
                 states[i][optimizer.slots[name]] = value
     for name in group.rule.scalar_slots:
         for i in missing:
-            states[i].setdefault(optimizer.slots[name], torch.tensor(float(news[name])))
+            states[i].setdefault(optimizer.slots[name], torch.tensor(float(news[name]), dtype=optimizer.number_type))
 
 
 def _model_numbers(optimizer: FusedStep, group: Group, numbers: list[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch.optim.optimizer import ParamsT
 
+import torch
 from surefoot import rules
 from surefoot._checks import number, refuse, refuse_type
 from surefoot.rules import Rule
@@ -16,6 +17,18 @@ from torch import Tensor
 
 class OwnStep(FusedStep):
     """An optimizer that torch does not have: without a kernel its step is ours, in torch's operations."""
+
+    number_type = torch.float64
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state; numbers keep their precision, which torch would cut to that of the parameters."""
+        super().load_state_dict(state_dict)
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        indices = [i for group in state_dict["param_groups"] for i in group["params"]]
+        numbers = [self.slots[name] for name in self.rule_of(self.param_groups[0]).scalar_slots]
+        for p, index in zip(parameters, indices, strict=True):
+            saved = state_dict["state"].get(index, {})
+            self.state[p].update({name: saved[name].clone() for name in numbers if name in saved})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group; what it does not say is the default.
