@@ -78,7 +78,7 @@ def check_rule(rule: Rule, train: Train, *, settings: Sequence[str] = tuple(SETT
         found = train(rule, start, gradients, rates, interrupt=None, settings=SETTINGS[name])
         _compare(f"{rule!r}, {name}, float64", found, expected, rtol)
     start, gradients, rates = problem(np.float32)
-    expected = follow(rule, *(_wide(arrays) for arrays in (start, gradients)), rates)
+    expected = follow(rule, _wide(start), _wide(gradients), rates)
     whole = train(rule, start, gradients, rates, interrupt=None, settings={})
     _compare(f"{rule!r}, float32", whole, expected, 2e-3)  # where gradients cancel, few digits are left
     resumed = train(rule, start, gradients, rates, interrupt=INTERRUPTED, settings={})
@@ -86,7 +86,7 @@ def check_rule(rule: Rule, train: Train, *, settings: Sequence[str] = tuple(SETT
         assert np.array_equal(a, b), f"{rule!r}: parameter {i} is another after a resume: {a} and {b}"
 
 
-def problem(dtype: Any) -> tuple[list[Array], list[list[Array]], list[float]]:
+def problem(dtype: Any) -> tuple[list[Any], list[list[Any]], list[float]]:
     """Return parameters, gradients of every size, and a rate that changes from step to step."""
     random = np.random.default_rng(11)
     start = [np.asarray(random.normal(size=shape), dtype) for shape in SHAPES]
@@ -99,9 +99,7 @@ def problem(dtype: Any) -> tuple[list[Array], list[list[Array]], list[float]]:
     return start, gradients, [0.05 * (1.0 - 0.5 * step / STEPS) for step in range(STEPS)]
 
 
-def follow(
-    rule: Rule, start: Any, gradients: Any, learning_rates: Sequence[float], **settings: Any
-) -> list[list[Array]]:
+def follow(rule: Rule, start: Any, gradients: Any, learning_rates: Sequence[float], **settings: Any) -> list[list[Any]]:
     """Return the path of the parameters by the slow obvious twin: the rule itself, on NumPy arrays."""
     whole = Complete(rule=rule, **settings)
     x = Vector(start)
