@@ -27,6 +27,7 @@ from surefoot.rules import Complete, Rule
 from surefoot.torch._plan import TYPES, Group, Member, Plan, make_plan, members_of, needs_host, openmp
 from torch import Tensor
 
+_ZERO = torch.zeros(())
 CLIPS = ("clip_value", "clip_norm", "clip_global_norm")
 
 
@@ -36,6 +37,7 @@ class FusedStep(Optimizer):
     slots: ClassVar[dict[str, str]] = {}  # the rule's names -> torch's
     has_step: ClassVar[bool] = True
     is_decoupled: ClassVar[bool] = False
+    has_fused: ClassVar[bool] = False  # whether torch has a fused step for the CPU
     number_type: ClassVar[torch.dtype | None] = None  # of slots that are numbers: torch's default
     _plan: Plan | None = None
 
@@ -212,7 +214,24 @@ class FusedStep(Optimizer):
         if any(group.get(name, self.defaults.get(name)) is not None for group in self.param_groups for name in CLIPS):
             self._own_step()
         else:
-            _unhooked(super().step)()
+            before = [group.get("fused") for group in self.param_groups]
+            try:
+                if self.has_fused and self._fits_fused():
+                    for group in self.param_groups:
+                        group["fused"] = True  # on a CPU torch's default is its slowest way
+                _unhooked(super().step)()
+            finally:
+                for group, fused in zip(self.param_groups, before, strict=True):
+                    if "fused" in group:
+                        group["fused"] = fused
+
+    def _fits_fused(self) -> bool:
+        """Whether a kernel could serve all tensors, were there a compiler, and nobody has chosen torch's way."""
+        if _can_build() or torch.get_default_dtype() is not torch.float32 or not self._can_serve():
+            return False
+        if any(needs_host(g) or g.get("fused") is not None or g.get("foreach") is not None for g in self.param_groups):
+            return False
+        return all(s.get("step", _ZERO).dtype is torch.float32 for s in self.state.values())
 
     def _own_step(self) -> None:
         """Take the step that kernels take, in torch's operations, tensor by tensor; half precision counts in float32."""

@@ -15,6 +15,7 @@ class SGD(FusedStep, torch.optim.SGD):
     """torch.optim.SGD, several times faster on a CPU; see `surefoot.rules.SGD` for the formula."""
 
     slots: ClassVar[dict[str, str]] = {"m": "momentum_buffer"}
+    has_fused = True
     has_step = False
 
     def rule_of(self, group: dict[str, Any]) -> Rule:
@@ -27,6 +28,7 @@ class Adagrad(FusedStep, torch.optim.Adagrad):
     """torch.optim.Adagrad, several times faster on a CPU; see `surefoot.rules.Adagrad` for the formula."""
 
     slots: ClassVar[dict[str, str]] = {"v": "sum"}
+    has_fused = True
 
     def rule_of(self, group: dict[str, Any]) -> Rule:
         """Return the rule of a group."""
@@ -62,6 +64,7 @@ class Adam(FusedStep, torch.optim.Adam):
     """torch.optim.Adam, several times faster on a CPU; see `surefoot.rules.Adam` for the formula."""
 
     slots: ClassVar[dict[str, str]] = {"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}
+    has_fused = True
 
     def rule_of(self, group: dict[str, Any]) -> Rule:
         """Return the rule of a group."""
@@ -74,6 +77,7 @@ class AdamW(FusedStep, torch.optim.AdamW):
     """torch.optim.AdamW, several times faster on a CPU; see `surefoot.rules.Adam` for the formula."""
 
     slots: ClassVar[dict[str, str]] = Adam.slots
+    has_fused = True
     is_decoupled = True
     rule_of = Adam.rule_of
 
