@@ -195,6 +195,8 @@ class FusedStep(Optimizer):
                 return False
             if p.dtype not in TYPES or g.dtype is not p.dtype or p.device.type != "cpu" or type(p.data) is not Tensor:
                 return False
+            if p.is_inference():  # its changes are not counted
+                return False
             if g.shape != p.shape or not all(_fits(self.state.get(p, {}).get(name), p) for name in names):
                 return False
         return True
