@@ -74,8 +74,8 @@ def test_the_text_of_plain_descent():
     program = trace(rules.SGD())
     (only,) = program.passes
     assert program.arrays == ("x", "g")
-    assert only.lines == (("a0", "*", ("k0", "g")), ("a1", "+", ("x", "a0")))
-    assert only.outputs == (("x", "a1"),)
+    assert only.lines == (("_a0", "*", ("_k0", "g")), ("_a1", "+", ("x", "_a0")))
+    assert only.outputs == (("x", "_a1"),)
     values = {"t": 1.0, "lr": 0.5, **number_fields(rules.SGD())}
     assert only.scalars(values) == [-0.5]
     assert program.new_scalars(values) == {}
@@ -177,6 +177,35 @@ class Hasty(Rule):
 
     def step(self, x, g, t, lr, **slots):
         return (-lr * g if t > 3 else -g), {}
+
+
+@dataclass(frozen=True)
+class OddNames(Rule):
+    """Its slots have names that a kernel might use itself."""
+
+    k: float = 0.5
+
+    def init(self, x):
+        return dict.fromkeys(("i", "s0", "a0", "k0", "start", "double"), 0.0 * x)
+
+    def step(self, x, g, t, lr, **slots):
+        slots = {name: self.k * value + (1 + i) * g for i, (name, value) in enumerate(slots.items())}
+        return -lr * sum(slots.values()), slots
+
+
+def test_slots_may_have_any_name(cache):
+    rule = OddNames()
+    program = trace(rule)
+    x = np.array([1.0, -2.0])
+    dx, new = rule.step(x, x, 1.0, 0.1, **rule.init(x))
+    arrays = {"x": x.copy(), "g": x, **rule.init(x)}
+    arrays = {name: np.array(a) for name, a in arrays.items()}
+    batch = Batch(Kernel(program, "double"), [program], [2], [0])
+    batch.pointers[0] = [arrays[name].ctypes.data for name in program.arrays]
+    take_step([batch], [[{"t": 1.0, "lr": 0.1, **number_fields(rule)}]], 1)
+    np.testing.assert_allclose(arrays["x"], x + dx, rtol=1e-14)
+    for name, value in new.items():
+        np.testing.assert_allclose(arrays[name], value, rtol=1e-14)
 
 
 def test_a_rule_that_asks_too_early_is_refused_with_a_cure():

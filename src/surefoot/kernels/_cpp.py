@@ -58,6 +58,7 @@ def source(program: Program, type_name: str) -> str:
 
 def _pass(program: Program, number: int, p: Pass) -> str:
     """Return the function of one pass; sums are gathered in double precision, task by task."""
+    names = {name: f"{name}_" for name in program.arrays}  # no slot shall have the name of a variable of ours
     used = {o for _, _, operands in p.lines for o in operands} | {o for _, o in (*p.sums, *p.outputs)}
     written = {name for name, _ in p.outputs}
     lines = [_LOOP.format(number=number, arrays=len(program.arrays), width=p.width)]
@@ -66,23 +67,24 @@ def _pass(program: Program, number: int, p: Pass) -> str:
         for i, name in enumerate(program.arrays)
         if name in used | written
     ]
-    lines += [f"        const T k{i} = T(k[{i}]);" for i in range(p.width)]
+    lines += [f"        const T _k{i} = T(k[{i}]);" for i in range(p.width)]
     lines += [
-        f"        const T l{i} = T(leaves[task[0] * {program.leaf_sums} + {i}]);"
+        f"        const T _l{i} = T(leaves[task[0] * {program.leaf_sums} + {i}]);"
         for i in range(program.leaf_sums)
-        if f"l{i}" in used
+        if f"_l{i}" in used
     ]
-    lines += [f"        double t{i} = 0;" for i in range(len(p.sums))]
-    totals = ", ".join(f"t{i}" for i in range(len(p.sums)))
+    lines += [f"        double _t{i} = 0;" for i in range(len(p.sums))]
+    totals = ", ".join(f"_t{i}" for i in range(len(p.sums)))
     lines += [f"        #pragma omp simd{f' reduction(+:{totals})' if totals else ''}"]
     lines += ["        for (int64_t i = 0; i < length; ++i) {"]
-    lines += [f"            const T {name} = p_{name}[i];" for name in program.arrays if name in used]
+    lines += [f"            const T {names[name]} = p_{name}[i];" for name in program.arrays if name in used]
     for name, operation, operands in p.lines:
-        lines.append(f"            const T {name} = {_OPERATIONS[operation].format(*operands)};")
-    lines += [f"            t{i} += double({operand});" for i, (_, operand) in enumerate(p.sums)]
-    lines += [f"            p_{name}[i] = {value};" for name, value in p.outputs]
+        text = _OPERATIONS[operation].format(*(names.get(o, o) for o in operands))
+        lines.append(f"            const T {name} = {text};")
+    lines += [f"            _t{i} += double({names.get(o, o)});" for i, (_, o) in enumerate(p.sums)]
+    lines += [f"            p_{name}[i] = {names.get(o, o)};" for name, o in p.outputs]
     lines += ["        }"]
-    lines += [f"        sums[c * {len(p.sums)} + {i}] = t{i};" for i in range(len(p.sums))]
+    lines += [f"        sums[c * {len(p.sums)} + {i}] = _t{i};" for i in range(len(p.sums))]
     return "\n".join([*lines, "    }", "}", ""])
 
 

@@ -56,7 +56,7 @@ def interpret(
             names = _run(p, scalars[row], {**read(tensor), **leaves[tensor]})
             for name, operand in p.sums:
                 total = _math.namespace_of(names[operand]).sum(names[operand])
-                if name.startswith("l"):
+                if name.startswith("_l"):
                     leaves[tensor][name] = total
                 else:
                     totals[name[3:-2]] = totals.get(name[3:-2], 0.0) + float(total)
@@ -72,7 +72,7 @@ def interpret(
 
 def _run(p: Pass, scalars: list[float], names: dict[str, Any]) -> dict[str, Any]:
     """Return every name of a pass with its value."""
-    names.update((f"k{i}", value) for i, value in enumerate(scalars))
+    names.update((f"_k{i}", value) for i, value in enumerate(scalars))
     for name, operation, operands in p.lines:
         names[name] = _OPERATIONS[operation](*(names[o] for o in operands))
     return names

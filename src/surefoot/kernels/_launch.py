@@ -58,31 +58,36 @@ class Batch:
     pointers: Any = field(init=False)
     tasks: Any = field(init=False)
     leaves: Any = field(init=False)
+    _is_large: bool = field(init=False)
+    _addresses: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         program = self.kernel.program
         self.pointers = np.zeros((len(self.sizes), len(program.arrays)), dtype=np.uint64)
         self.tasks = np.array(tasks(self.sizes, self.rows), dtype=np.int64).reshape(-1, 4)
         self.leaves = np.zeros((len(self.sizes), program.leaf_sums))
+        self._is_large = sum(self.sizes) >= ALONE
+        self._addresses = (self.pointers.ctypes.data, self.tasks.ctypes.data, len(self.tasks))
 
     def run(self, number: int, values: Sequence[dict[str, float]], threads: int) -> dict[str, float]:
         """Do one pass; return its sums over everything and keep those over leaves."""
         scalars = np.array([p.passes[number].scalars(v) for p, v in zip(self.programs, values, strict=True)])
-        wanted = self.kernel.program.passes[number].sums
+        program = self.kernel.program
+        wanted = program.passes[number].sums
         sums = np.empty((len(self.tasks), len(wanted)))
         self.kernel.passes[number](
             scalars.ctypes.data,
-            self.pointers.ctypes.data,
-            self.tasks.ctypes.data,
-            len(self.tasks),
-            threads if sum(self.sizes) >= ALONE else 1,
-            sums.ctypes.data,
-            self.leaves.ctypes.data,
+            *self._addresses,
+            threads if self._is_large else 1,
+            sums.ctypes.data if wanted else None,
+            self.leaves.ctypes.data if program.leaf_sums else None,
         )
+        if not wanted:
+            return {}
         totals: dict[str, float] = {}
         for column, (name, _) in zip(sums.T, wanted, strict=True):
-            if name.startswith("l"):
-                self.leaves[:, int(name[1:])] = np.bincount(self.tasks[:, 0], column, len(self.sizes))
+            if name.startswith("_l"):
+                self.leaves[:, int(name[2:])] = np.bincount(self.tasks[:, 0], column, len(self.sizes))
             else:
                 totals[name[3:-2]] = float(column.sum())
         return totals

@@ -28,12 +28,14 @@ class Tape:
     levels: dict[str, int] = field(default_factory=dict[str, int])  # passes over memory before a name is known
     known: dict[tuple[Any, ...], str] = field(default_factory=dict[tuple[Any, ...], str])  # nothing is done twice
 
+    # Names made here begin with an underscore, so that a rule may call its slots as it likes.
+
     def array(self, operation: str, *operands: Any) -> Array:
         """Note an operation on elements."""
         names = tuple(self.name_of(o) for o in operands)
         key = (operation, names)
         if key not in self.known:
-            self.known[key] = name = f"a{len(self.lines)}"
+            self.known[key] = name = f"_a{len(self.lines)}"
             self.lines.append((name, *key))
             self.levels[name] = self.level(names)
         return Array(self, self.known[key])
@@ -43,7 +45,7 @@ class Tape:
     ) -> Scalar:
         """Note a statement; `text` is Python."""
         if ("scalar", text) not in self.known:
-            self.known["scalar", text] = name = f"s{len(self.statements)}"
+            self.known["scalar", text] = name = f"_s{len(self.statements)}"
             self.statements.append((name, text, operands))
             self.levels[name] = self.level(operands)
         return Scalar(self, self.known["scalar", text], is_field=is_field, value=value)
@@ -53,7 +55,7 @@ class Tape:
         key = ("sum", x.name, is_leaf)
         if key not in self.known:
             number = sum(1 for _, _, leaf in self.sums if leaf == is_leaf)
-            self.known[key] = name = f"l{number}" if is_leaf else f"v['sum{number}']"
+            self.known[key] = name = f"_l{number}" if is_leaf else f"v['sum{number}']"
             self.sums.append((name, x.name, is_leaf))
             self.levels[name] = self.level((x.name,)) + 1
         name = self.known[key]

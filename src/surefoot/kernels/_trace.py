@@ -26,9 +26,9 @@ class Pass:
     """One pass over memory.
 
     Attributes:
-        lines: (name, operation, operands) in order; an operand is an array's name, "k<i>" for scalar i, "l<i>" for the
+        lines: (name, operation, operands) in order; an operand is an array's name, "_k<i>" for scalar i, "_l<i>" for the
             sum i over a leaf, or a line's name.
-        sums: (name, operand): what is added up, "v['sum<i>']" over everything or "l<i>" over each leaf.
+        sums: (name, operand): what is added up, "v['sum<i>']" over everything or "_l<i>" over each leaf.
         outputs: (array that is written, operand that it becomes).
         width: how many scalars there are.
         scalars: returns k0, k1, … from t, lr, the fields, the scalar slots and the sums of earlier passes.
@@ -148,7 +148,7 @@ def _pass(tape: Tape, sums: Iterable[tuple[str, str]], outputs: tuple[tuple[str,
     lines.reverse()
     scalars = list(dict.fromkeys(o for _, _, operands in lines for o in operands if _is_scalar(o)))
     scalars += [value for _, value in outputs if _is_scalar(value) and value not in scalars]
-    argument = {name: f"k{i}" for i, name in enumerate(scalars)}
+    argument = {name: f"_k{i}" for i, name in enumerate(scalars)}
     function, text = _function(tape, scalars, f"return [{', '.join(scalars)}]")
     return Pass(
         lines=tuple(
@@ -162,7 +162,7 @@ def _pass(tape: Tape, sums: Iterable[tuple[str, str]], outputs: tuple[tuple[str,
 
 
 def _is_scalar(name: str) -> bool:
-    return name.startswith("v[") or (name[0] == "s" and name[1:].isdigit())
+    return name.startswith(("v[", "_s"))
 
 
 def _function(tape: Tape, wanted: Iterable[str], last: str) -> tuple[Callable[[Values], Any], str]:

@@ -10,20 +10,24 @@ from __future__ import annotations
 import sys
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, ClassVar, Self, cast
+from collections.abc import Callable, Mapping
+from functools import lru_cache, wraps
+from inspect import signature
+from typing import Any, ClassVar, Self, TypeVar, cast
 
+from torch._compile import _disable_dynamo  # pyright: ignore[reportPrivateUsage]
 from torch.optim import Optimizer
 
 import torch
 from surefoot import rules
+from surefoot._checks import number, refuse
 from surefoot._errors import ArgumentError, ArgumentTypeError, StateError, SurefootWarning
 from surefoot.kernels import CannotBuild, interpret, load, trace
 from surefoot.rules import Complete, Rule
 from surefoot.torch._plan import TYPES, Group, Member, Plan, make_plan, members_of, needs_host, openmp
 from torch import Tensor
 
+_ZERO = torch.zeros(())
 CLIPS = ("clip_value", "clip_norm", "clip_global_norm")
 
 
@@ -33,6 +37,8 @@ class FusedStep(Optimizer):
     slots: ClassVar[dict[str, str]] = {}  # the rule's names -> torch's
     has_step: ClassVar[bool] = True
     is_decoupled: ClassVar[bool] = False
+    has_fused: ClassVar[bool] = False  # whether torch has a fused step for the CPU
+    number_type: ClassVar[torch.dtype | None] = None  # of slots that are numbers: torch's default
     _plan: Plan | None = None
 
     @abstractmethod
@@ -102,7 +108,26 @@ class FusedStep(Optimizer):
         return self
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a parameter group."""
+        """Add a parameter group; what it does not say is the default.
+
+        Raises:
+            ArgumentError: the rate or the weight decay is out of its range, or a parameter is there twice; nothing has
+                been added.
+        """
+        self.check_group({**self.defaults, **param_group})
+        params = param_group.get("params")
+        if params is not None and not isinstance(params, Tensor):
+            param_group = {**param_group, "params": list(params)}  # it may be a generator
+            seen = [id(cast("Any", p)[1] if isinstance(p, tuple) else p) for p in param_group["params"]]
+            if len(set(seen)) < len(seen):
+                twice = next(i for i, key in enumerate(seen) if key in seen[:i])
+                raise refuse(
+                    type(self).__name__,
+                    "params",
+                    f"parameter {twice} twice",
+                    "each parameter once",
+                    "Leave the copy out.",
+                )
         self._drop_plan()
         super().add_param_group(param_group)
 
@@ -113,17 +138,32 @@ class FusedStep(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if not torch.compiler.is_compiling():
+            self._take_step()
+        elif all(p.device.type == "cpu" for group in self.param_groups for p in group["params"]):
+            self._take_step_uncompiled()  # the kernel is there already
+        else:
+            self._host_step()  # the compiler makes its own kernels of torch's operations
+        return loss
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def check_group(self, settings: Mapping[str, Any]) -> None:
+        """Refuse numbers that torch's optimizers refuse only in their constructors, or not at all."""
+        for name in ("lr", "weight_decay"):
+            number(type(self).__name__, name, float(settings.get(name, 0.0)), at_least=0.0)
+
+    def _take_step(self) -> None:
         plan = self._present_plan()
         if plan is None:
             self._drop_plan()
             self._host_step()
-            return loss
+            return
         plan.run(self)
         if not self.has_step and any(member.t == 1.0 for bucket in plan.buckets for member in bucket.members):
             self._drop_plan()  # their first step is over
-        return loss
 
-    # ---- inside -----------------------------------------------------------------------------------------------------
+    _take_step_uncompiled = _disable_dynamo(_take_step)  # as torch.compiler.disable, which takes a second to import
 
     def _present_plan(self) -> Plan | None:
         """Return the plan for the gradients that are there, or None if a kernel cannot serve them all."""
@@ -132,7 +172,7 @@ class FusedStep(Optimizer):
         try:
             if self._plan is not None and self._plan.still_holds(self):
                 return self._plan
-            if torch.compiler.is_compiling() or any(needs_host(group) for group in self.param_groups):
+            if any(needs_host(group) for group in self.param_groups):
                 return None
             if not self._can_serve() or not _can_build():
                 return None
@@ -155,6 +195,8 @@ class FusedStep(Optimizer):
                 return False
             if p.dtype not in TYPES or g.dtype is not p.dtype or p.device.type != "cpu" or type(p.data) is not Tensor:
                 return False
+            if p.is_inference():  # its changes are not counted
+                return False
             if g.shape != p.shape or not all(_fits(self.state.get(p, {}).get(name), p) for name in names):
                 return False
         return True
@@ -174,7 +216,24 @@ class FusedStep(Optimizer):
         if any(group.get(name, self.defaults.get(name)) is not None for group in self.param_groups for name in CLIPS):
             self._own_step()
         else:
-            _unhooked(super().step)()
+            before = [group.get("fused") for group in self.param_groups]
+            try:
+                if self.has_fused and self._fits_fused():
+                    for group in self.param_groups:
+                        group["fused"] = True  # on a CPU torch's default is its slowest way
+                _unhooked(super().step)()
+            finally:
+                for group, fused in zip(self.param_groups, before, strict=True):
+                    if "fused" in group:
+                        group["fused"] = fused
+
+    def _fits_fused(self) -> bool:
+        """Whether a kernel could serve all tensors, were there a compiler, and nobody has chosen torch's way."""
+        if _can_build() or torch.get_default_dtype() is not torch.float32 or not self._can_serve():
+            return False
+        if any(needs_host(g) or g.get("fused") is not None or g.get("foreach") is not None for g in self.param_groups):
+            return False
+        return all(s.get("step", _ZERO).dtype is torch.float32 for s in self.state.values())
 
     def _own_step(self) -> None:
         """Take the step that kernels take, in torch's operations, tensor by tensor; half precision counts in float32."""
@@ -280,3 +339,28 @@ def _say(reason: str) -> None:
         SurefootWarning,
         stacklevel=level,
     )
+
+
+Host = TypeVar("Host", bound=FusedStep)
+
+
+def in_our_words(cls: type[Host]) -> type[Host]:
+    """Let a subclass of torch's say which argument was wrong and what is allowed, where torch refuses a value."""
+    host = cls.__init__
+
+    @wraps(host)
+    def __init__(self: Host, *args: Any, **settings: Any) -> None:  # noqa: N807 - it takes the place of one
+        try:
+            host(self, *args, **settings)
+        except ArgumentError:
+            raise
+        except ValueError:
+            given = signature(host).bind(self, *args, **settings)
+            given.apply_defaults()
+            self.check_group(given.arguments)
+            self.defaults = {}
+            self.complete(given.arguments)
+            raise
+
+    cls.__init__ = __init__
+    return cls

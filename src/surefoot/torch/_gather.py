@@ -34,6 +34,7 @@ struct Torch {
     int32_t (*contiguous)(void*, bool*);
     int32_t (*address)(void*, void**);
     const void* (*gradient)(const void*);
+    void (*bump)(void*);
 };
 // A tensor (at::Tensor) is one pointer to its implementation; a Python tensor keeps that pointer `offset` bytes in.
 static inline bool is_defined(const Torch* torch, void* tensor) {
@@ -66,6 +67,15 @@ extern "C" int64_t gather(const Torch* torch, int64_t offset, const int32_t* wan
     }
     return count;
 }
+// Count one more change of each, so that a backward pass through old values fails; return whether all could be counted.
+extern "C" int32_t bump(const Torch* torch, int64_t offset, void* const* objects, int64_t count) {
+    try {
+        for (int64_t i = 0; i < count; ++i) torch->bump((char*)objects[i] + offset);
+        return 1;
+    } catch (...) {
+        return 0;
+    }
+}
 // Whether none of these has a gradient.
 extern "C" int32_t absent(const Torch* torch, int64_t offset, void* const* objects, int64_t count) {
     for (int64_t i = 0; i < count; ++i)
@@ -76,29 +86,36 @@ extern "C" int32_t absent(const Torch* torch, int64_t offset, void* const* objec
 
 _NAMES = ("is_defined", "get_dtype", "get_device_type", "get_layout", "get_numel", "is_contiguous", "get_data_ptr")
 _GRADIENT = "_ZNK3c1010TensorImpl4gradEv"  # c10::TensorImpl::grad() const
+_BUMP = "_ZN5torch8autograd4impl12bump_versionERKN2at6TensorE"  # torch::autograd::impl::bump_version(const Tensor&)
 
 
 class Gatherer:
-    """Where some parameters lie, asked natively.
+    """Where some parameters lie, and the count of their changes, natively.
 
     Args:
-        parameters: all of one type; kept by whoever keeps this.
+        native: from `native()`.
+        parameters: all of one type; whoever keeps this keeps them alive.
+        pointers: [parameter, array]; the first two columns are filled in.
     """
 
-    __slots__ = ("_call", "_keep", "_objects")
+    __slots__ = ("_arguments", "_keep", "_native", "_objects")
 
     def __init__(self, native: _Native, parameters: list[Tensor], pointers: Any) -> None:
-        count = len(parameters)
-        self._objects = np.array([id(p) for p in parameters], dtype=np.uint64)
+        objects = np.array([id(p) for p in parameters], dtype=np.uint64)
         sizes = np.array([p.numel() for p in parameters], dtype=np.int64)
         wanted = np.array([*native.place, native.types[parameters[0].dtype]], dtype=np.int32)
-        where = (wanted.ctypes.data, self._objects.ctypes.data, sizes.ctypes.data, count, pointers.ctypes.data)
-        self._keep = (sizes, wanted, pointers)
-        self._call = lambda: native.gather(native.table, native.offset, *where, pointers.shape[1]) == count
+        self._keep = (objects, sizes, wanted, pointers)
+        self._native, self._objects = native, (native.table, native.offset, objects.ctypes.data, len(parameters))
+        where = (objects.ctypes.data, sizes.ctypes.data, len(parameters), pointers.ctypes.data, pointers.shape[1])
+        self._arguments = (native.table, native.offset, wanted.ctypes.data, *where)
 
     def __call__(self) -> bool:
         """Fill in the addresses; False if a tensor is not what it was, or has no gradient."""
-        return self._call()
+        return self._native.gather(*self._arguments) == self._objects[3]
+
+    def bump(self) -> bool:
+        """Count one more change of every parameter; False if that cannot be counted here."""
+        return bool(self._native.bump(*self._objects))
 
 
 class _Native:
@@ -110,6 +127,7 @@ class _Native:
         core = ctypes.CDLL(str(folder / "libc10.so"))
         pointers = [ctypes.cast(getattr(functions, f"aoti_torch_{name}"), ctypes.c_void_p) for name in _NAMES]
         pointers.append(ctypes.cast(getattr(core, _GRADIENT), ctypes.c_void_p))
+        pointers.append(ctypes.cast(getattr(functions, _BUMP), ctypes.c_void_p))
         self._table = (ctypes.c_void_p * len(pointers))(*pointers)
         self.table = ctypes.addressof(self._table)
         self.place = (functions.aoti_torch_layout_strided(), functions.aoti_torch_device_type_cpu())
@@ -119,12 +137,12 @@ class _Native:
         }
         self.offset = _offset()
         library = load(TEXT)
-        self.gather, self._absent = library.gather, library.absent
+        self.gather, self.bump, self._absent = library.gather, library.bump, library.absent
         address, number = ctypes.c_void_p, ctypes.c_int64
         self.gather.argtypes = [address, number, address, address, address, number, address, number]
         self.gather.restype = number
-        self._absent.argtypes = [address, number, address, number]
-        self._absent.restype = ctypes.c_int32
+        for function in (self.bump, self._absent):
+            function.argtypes, function.restype = [address, number, address, number], ctypes.c_int32
 
     def absent(self, parameters: list[Tensor]) -> Callable[[], bool]:
         """Return a question: has none of these a gradient?"""
@@ -165,6 +183,9 @@ def _is_right(native: _Native) -> bool:
         return False
     y.grad = torch.zeros(5)
     if not ask() or pointers[:, :2].tolist() != [[t.data_ptr(), t.grad.data_ptr()] for t in (x, y)]:  # pyright: ignore[reportOptionalMemberAccess]
+        return False
+    before = [t._version for t in (x, y)]  # noqa: SLF001
+    if not ask.bump() or [t._version for t in (x, y)] != [v + 1 for v in before]:  # noqa: SLF001
         return False
     x.grad = torch.zeros(2, 3).t()
     if ask():

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import chain
+from functools import lru_cache, partial
 from operator import is_, itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -85,9 +84,9 @@ class Bucket:
     members: list[Member]
     parameters: list[Tensor]
     addresses: Callable[[], bool]  # fills in where parameters and gradients are; False if they are not what they were
-    names: list[str]  # what of the state must stay as it is; at least two, or `itemgetter` returns no tuples
+    bump: Callable[[], Any]  # counts one more change of each parameter
     states: list[dict[str, Any]]
-    kept: list[Tensor]  # what it was, state by state: alive while addresses are used
+    slots: list[tuple[str, list[Tensor]]]  # what must stay in the states: alive while addresses are used
 
 
 @dataclass(slots=True)
@@ -116,10 +115,9 @@ class Plan:
         """Whether all tensors can be used as they are; notes where they lie."""
         try:
             for bucket in self.buckets:
-                if bucket.names and not all(
-                    map(is_, chain.from_iterable(map(itemgetter(*bucket.names), bucket.states)), bucket.kept)
-                ):
-                    return False
+                for name, kept in bucket.slots:
+                    if not all(map(is_, map(itemgetter(name), bucket.states), kept)):
+                        return False
                 if not bucket.addresses():
                     return False
         except (AttributeError, KeyError, RuntimeError):  # a gradient has gone, or is sparse; a slot has gone
@@ -144,7 +142,7 @@ class Plan:
             for member, row in zip(bucket.members, rows, strict=True):
                 for name in member.group.rule.scalar_slots:
                     member.shared[slots[name]].fill_(row[name])
-            _increment_version(bucket.parameters)  # a backward pass through old values must fail
+            bucket.bump()  # a backward pass through old values must fail
 
     def release(self) -> None:
         """Give every parameter a step counter, and other numbers, of its own again; what someone has set stays."""
@@ -213,7 +211,7 @@ def _start(optimizer: FusedStep, group: Group, parameters: list[Tensor], names: 
                 states[i][optimizer.slots[name]] = value
     for name in group.rule.scalar_slots:
         for i in missing:
-            states[i].setdefault(optimizer.slots[name], torch.tensor(float(news[name])))
+            states[i].setdefault(optimizer.slots[name], torch.tensor(float(news[name]), dtype=optimizer.number_type))
 
 
 def _model_numbers(optimizer: FusedStep, group: Group, numbers: list[str]) -> dict[str, Any]:
@@ -240,11 +238,13 @@ def _bucket(optimizer: FusedStep, kernel: Kernel, members: list[Member]) -> Buck
             state.update(member.shared)
     for column, name in enumerate(slots, 2):
         batch.pointers[:, column] = [state[name].data_ptr() for state in states]
-    names = [*shared, *slots] * 2 if len(shared) + len(slots) == 1 else [*shared, *slots]
-    kept = [state[name] for state in states for name in names]
+    kept = [(name, [state[name] for state in states]) for name in (*shared, *slots)]
     found = native() if all(sizes) else None  # an empty tensor lies nowhere
-    ask = Gatherer(found, parameters, batch.pointers) if found else addresses(parameters, batch.pointers)
-    return Bucket(batch, members, parameters, ask, names, states, kept)
+    if found:
+        ask = Gatherer(found, parameters, batch.pointers)
+        return Bucket(batch, members, parameters, ask, ask.bump, states, kept)
+    bump = partial(_increment_version, parameters)
+    return Bucket(batch, members, parameters, addresses(parameters, batch.pointers), bump, states, kept)
 
 
 def addresses(parameters: list[Tensor], pointers: Any) -> Callable[[], bool]:

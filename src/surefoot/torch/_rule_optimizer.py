@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch.optim.optimizer import ParamsT
 
+import torch
 from surefoot import rules
-from surefoot._checks import number, refuse, refuse_type
+from surefoot._checks import refuse, refuse_type
 from surefoot.rules import Rule
 from surefoot.torch._fused import CLIPS, FusedStep
 from torch import Tensor
@@ -17,23 +19,35 @@ from torch import Tensor
 class OwnStep(FusedStep):
     """An optimizer that torch does not have: without a kernel its step is ours, in torch's operations."""
 
+    number_type = torch.float64
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state; numbers keep their precision, which torch would cut to that of the parameters."""
+        super().load_state_dict(state_dict)
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        indices = [i for group in state_dict["param_groups"] for i in group["params"]]
+        numbers = [self.slots[name] for name in self.rule_of(self.param_groups[0]).scalar_slots]
+        for p, index in zip(parameters, indices, strict=True):
+            saved = state_dict["state"].get(index, {})
+            self.state[p].update({name: saved[name].clone() for name in numbers if name in saved})
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group; what it does not say is the default.
 
         Raises:
             ArgumentError: a number is out of its range; nothing has been added.
         """
-        settings = {**self.defaults, **param_group}
-        where = type(self).__name__
-        number(where, "lr", float(settings["lr"]), at_least=0.0)
-        number(where, "weight_decay", settings["weight_decay"], at_least=0.0)
-        self.complete(settings)
         super().add_param_group(param_group)
         complex_ = next((p for p in self.param_groups[-1]["params"] if p.is_complex()), None)
         if complex_ is not None:
             self.param_groups.pop()
             cure = "Train torch.view_as_real of it."
-            raise refuse(where, "params", str(complex_.dtype), "real parameters", cure)
+            raise refuse(type(self).__name__, "params", complex_.dtype, "real", cure)
+
+    def check_group(self, settings: Mapping[str, Any]) -> None:
+        """Refuse numbers that the rule does not take either."""
+        super().check_group(settings)
+        self.complete(dict(settings))
 
     def _host_step(self) -> None:
         self._own_step()
