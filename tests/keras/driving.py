@@ -10,7 +10,7 @@ def variables(*arrays, dtype="float32"):
     return [keras.Variable(np.asarray(a), dtype=dtype, name=f"w{i}") for i, a in enumerate(arrays)]
 
 
-def path_of(optimizer, starts, grads, rates=None, dtype="float32"):
+def path_of(optimizer, starts, grads, rates=None, dtype="float32", *, is_compiled=True):
     """Return all weights after each step, one row a step.
 
     Args:
@@ -19,19 +19,20 @@ def path_of(optimizer, starts, grads, rates=None, dtype="float32"):
         grads: for each step, one array a variable.
         rates: for each step the learning rate; None leaves it alone.
         dtype: of the variables.
+        is_compiled: on JAX and TensorFlow; what runs eagerly is faster for a few steps.
     """
     mine = variables(*starts, dtype=dtype)
     optimizer.build(mine)
-    walk = _jitted if keras.backend.backend() == "jax" else _stateful
-    rows = walk(optimizer, mine, [[np.asarray(a, dtype) for a in row] for row in grads], rates)
+    walk = _jitted if keras.backend.backend() == "jax" and is_compiled else _stateful
+    rows = walk(optimizer, mine, [[np.asarray(a, dtype) for a in row] for row in grads], rates, is_compiled)
     return np.array([np.concatenate([np.ravel(np.asarray(v, "float64")) for v in row]) for row in rows])
 
 
-def _stateful(optimizer, mine, grads, rates):
+def _stateful(optimizer, mine, grads, rates, is_compiled):
     def update(g):
         optimizer.apply(g, mine)
 
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and is_compiled:
         import tensorflow as tf
 
         update = tf.function(update)
@@ -39,11 +40,13 @@ def _stateful(optimizer, mine, grads, rates):
         if rates is not None:
             optimizer.learning_rate = rates[i]
         update([ops.convert_to_tensor(g) for g in row])
-        yield [ops.convert_to_numpy(ops.cast(v, "float64")) for v in mine]
+        yield [np.array(ops.convert_to_numpy(v)) for v in mine]
 
 
-def _jitted(optimizer, mine, grads, rates):
+def _jitted(optimizer, mine, grads, rates, is_compiled):
     import jax
+
+    assert is_compiled
 
     apply = jax.jit(optimizer.stateless_apply)
     state, values = [v.value for v in optimizer.variables], [v.value for v in mine]
