@@ -23,30 +23,36 @@ def path_of(optimizer, starts, grads, rates=None, dtype="float32", *, is_compile
     """
     mine = variables(*starts, dtype=dtype)
     optimizer.build(mine)
-    walk = _jitted if keras.backend.backend() == "jax" and is_compiled else _stateful
-    rows = walk(optimizer, mine, [[np.asarray(a, dtype) for a in row] for row in grads], rates, is_compiled)
+    walk = {"jax": _jitted, "tensorflow": _scanned}.get(keras.backend.backend(), _eager) if is_compiled else _eager
+    rows = walk(optimizer, mine, [[np.asarray(a, dtype) for a in row] for row in grads], rates)
     return np.array([np.concatenate([np.ravel(np.asarray(v, "float64")) for v in row]) for row in rows])
 
 
-def _stateful(optimizer, mine, grads, rates, is_compiled):
-    def update(g):
-        optimizer.apply(g, mine)
-
-    if keras.backend.backend() == "tensorflow" and is_compiled:
-        import tensorflow as tf
-
-        update = tf.function(update)
+def _eager(optimizer, mine, grads, rates):
     for i, row in enumerate(grads):
         if rates is not None:
             optimizer.learning_rate = rates[i]
-        update([ops.convert_to_tensor(g) for g in row])
+        optimizer.apply([ops.convert_to_tensor(g) for g in row], mine)
         yield [np.array(ops.convert_to_numpy(v)) for v in mine]
 
 
-def _jitted(optimizer, mine, grads, rates, is_compiled):
-    import jax
+def _scanned(optimizer, mine, grads, rates):
+    import tensorflow as tf
 
-    assert is_compiled
+    def step(_, now):
+        if rates is not None:
+            optimizer.learning_rate = now[-1]
+        optimizer.apply(list(now[:-1]), mine)
+        return [tf.identity(v.value) for v in mine]
+
+    columns = [tf.constant(np.array(column)) for column in zip(*grads, strict=True)]
+    lrs = tf.constant(np.zeros(len(grads)) if rates is None else rates, "float32")
+    walk = tf.function(lambda: tf.scan(step, (*columns, lrs), initializer=[tf.identity(v.value) for v in mine]))
+    return zip(*(values.numpy() for values in walk()), strict=True)
+
+
+def _jitted(optimizer, mine, grads, rates):
+    import jax
 
     apply = jax.jit(optimizer.stateless_apply)
     state, values = [v.value for v in optimizer.variables], [v.value for v in mine]

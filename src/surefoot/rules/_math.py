@@ -112,7 +112,10 @@ def zeros_like(x: Any) -> Any:
 
 
 def where(condition: Any, a: Any, b: Any, like: Any = None) -> Any:
-    """Return `a` where the condition holds, else `b`; two numbers take the type of `like`."""
+    """Return `a` where the condition holds, else `b`.
+
+    Two numbers take the type of `like`: only TensorFlow in double precision needs it, which mixes no types.
+    """
     if isinstance(condition, bool):
         return a if condition else b
     ops = namespace_of(condition, a, b)
