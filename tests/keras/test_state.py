@@ -257,3 +257,89 @@ def test_a_tf_strategy_takes_keras_own_step_and_refuses_rules_that_keras_lacks()
         fit(model_with(surefoot.keras.Adam(0.01)))
         with pytest.raises(ArgumentError, match="without a tf"):
             fit(model_with(surefoot.keras.RAdam(0.01)))
+
+
+# ---- torch -----------------------------------------------------------------------------------------------------------
+
+on_torch = pytest.mark.skipif(BACKEND != "torch", reason="torch's own tensors")
+
+
+@on_torch
+@pytest.mark.parametrize("name", ["Adam", "RAdam"])
+def test_without_a_compiler_the_numbers_are_the_same_and_it_is_said_once(name, monkeypatch):
+    from surefoot._errors import SurefootWarning
+    from surefoot.keras import _torch_step
+
+    def refuse(*args):
+        raise _torch_step.CannotBuild("there is no compiler in this test")
+
+    fused = np.concatenate([np.ravel(ops.convert_to_numpy(v)) for v in some_steps(make(name))])
+    monkeypatch.setattr(_torch_step, "Kernel", refuse)
+    _torch_step._say.cache_clear()
+    with pytest.warns(SurefootWarning, match="no compiler in this test") as said:
+        slow = np.concatenate([np.ravel(ops.convert_to_numpy(v)) for v in some_steps(make(name))])
+    assert sum(w.category is SurefootWarning for w in said) == 1
+    np.testing.assert_allclose(fused, slow, rtol=1e-5)
+
+
+@on_torch
+def test_tensors_that_are_not_contiguous_take_the_same_step():
+    import torch
+
+    def step(is_turned):
+        optimizer, mine = surefoot.keras.Adam(0.1), variables(np.ones((2, 3)))
+        optimizer.build(mine)
+        g = torch.arange(6.0).reshape(2, 3)
+        if is_turned:
+            mine[0]._value.data = torch.ones(3, 2).t()
+        optimizer.apply([torch.arange(6.0).reshape(2, 3).t().contiguous().t() if is_turned else g], mine)
+        return mine[0].value.detach().numpy()
+
+    np.testing.assert_allclose(step(is_turned=True), step(is_turned=False), rtol=1e-5)
+
+
+@on_torch
+def test_a_backward_pass_through_old_values_fails():
+    import torch
+
+    optimizer, mine = surefoot.keras.SGD(0.1), variables(np.ones(3))
+    optimizer.build(mine)
+    loss = (mine[0].value ** 2).sum()
+    optimizer.apply([torch.ones(3)], mine)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@on_torch
+def test_the_stateless_way_leaves_its_inputs_alone():
+    import torch
+
+    optimizer, mine = surefoot.keras.Adam(0.1), variables(np.ones(3))
+    optimizer.build(mine)
+    given = [torch.ones(3)], [torch.ones(3)]
+    state = [v.value.detach().clone() for v in optimizer.variables]
+    new, _ = optimizer.stateless_apply(state, *given)
+    assert float(given[1][0].sum()) == 3.0
+    np.testing.assert_allclose(new[0].detach().numpy(), 0.9, rtol=1e-5)
+
+
+# ---- TensorFlow ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="graphs are TensorFlow's")
+@pytest.mark.parametrize("name", ["Nadam", "DoG"])
+def test_an_optimizer_can_be_built_inside_of_a_graph(name):
+    import tensorflow as tf
+
+    optimizer, mine = make(name), variables(np.ones(3))
+    update = tf.function(lambda g: optimizer.apply([g], mine))
+    for _ in range(3):
+        update(tf.constant([1.0, -1.0, 0.5]))
+    np.testing.assert_allclose(ops.convert_to_numpy(mine[0]), _eager_twin(name), rtol=1e-6)
+
+
+def _eager_twin(name):
+    optimizer, mine = make(name), variables(np.ones(3))
+    for _ in range(3):
+        optimizer.apply([ops.convert_to_tensor(np.array([1.0, -1.0, 0.5], "float32"))], mine)
+    return ops.convert_to_numpy(mine[0])

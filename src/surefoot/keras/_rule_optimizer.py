@@ -45,7 +45,7 @@ class RuleOptimizer(RuleStep):
     >>> weight = keras.Variable(1.0)
     >>> for _ in range(2):
     ...     optimizer.apply([keras.ops.convert_to_tensor(1.0)], [weight])
-    >>> print(round(float(weight), 3))
+    >>> print(keras.ops.convert_to_numpy(weight).round(3))
     0.71
     """
 

@@ -61,10 +61,12 @@ def take_torch_step(optimizer: RuleStep, grads: Sequence[Tensor], variables: lis
     """Take the step and return True; or return False, with nothing changed, where Keras' own foreach is faster."""
     first = variables[0]
     is_stateless = first.value is not first._value  # noqa: SLF001 - in Keras' stateless scope values are elsewhere
-    is_half = any(v.dtype not in ("float32", "float64") for v in variables)
-    if is_stateless or is_half or torch.compiler.is_compiling():
+    if is_stateless or torch.compiler.is_compiling():
         return take_vector_step(optimizer, grads, variables, learning_rate)
-    return take_native_step(optimizer, grads, variables, learning_rate)
+    if take_native_step(optimizer, grads, variables, learning_rate):
+        return True
+    is_half = any(v.dtype not in ("float32", "float64") for v in variables)  # where foreach would round, or fail
+    return is_half and take_vector_step(optimizer, grads, variables, learning_rate)
 
 
 @torch.no_grad()
@@ -76,9 +78,12 @@ def take_native_step(optimizer: RuleStep, grads: Sequence[Tensor], variables: li
         if plan is None:
             return False
         _plans[optimizer] = plan
-    grads = [g.contiguous() for g in grads]  # the same tensor where it is that already
+    if not plan.fits(grads):
+        grads = [g.contiguous() for g in grads]
+        if not plan.fits(grads):
+            return False
     tensors: list[Tensor] = [v._value for v in plan.columns]  # noqa: SLF001 - `value` looks for scopes: 2 us a variable
-    if not (plan.fits(grads) and plan.fits(tensors)):
+    if not plan.fits(tensors):
         return False
     pointers, count = plan.batch.pointers, len(grads)
     addresses = np.array([t.data_ptr() for t in tensors], dtype=np.uint64).reshape(-1, count)
@@ -95,10 +100,10 @@ def take_native_step(optimizer: RuleStep, grads: Sequence[Tensor], variables: li
 
 def _make_plan(optimizer: RuleStep, rule: Rule, variables: list[Any]) -> Plan | None:
     """Return a plan whose kernel is built, or None where there can be none."""
-    tensors: list[Tensor] = [v.value for v in variables]
-    dtype = tensors[0].dtype
-    if dtype not in TYPES or not all(t.is_cpu for t in tensors):
+    dtype = variables[0].value.dtype
+    if dtype not in TYPES or not variables[0].value.is_cpu:
         return None
+    tensors: list[Tensor] = [v.value for v in variables]
     slots = optimizer.slots_for(variables)
     program = trace(rule)
     try:
