@@ -7,12 +7,26 @@ import stat
 import subprocess
 import sys
 import textwrap
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from surefoot import rules
-from surefoot.kernels import CannotBuild, _build, load, number_fields, source, tasks, trace
-from surefoot.rules import Rule
+from surefoot.kernels import (
+    Batch,
+    CannotBuild,
+    Kernel,
+    _build,
+    interpret,
+    load,
+    number_fields,
+    source,
+    take_step,
+    tasks,
+    trace,
+)
+from surefoot.rules import Rule, Vector
 
 TEXT = 'extern "C" int answer() { return 42; }\n'
 RULES = [
@@ -60,27 +74,13 @@ def test_numbers_are_no_part_of_the_kernel_but_zero_is():
 
 def test_the_text_of_plain_descent():
     program = trace(rules.SGD())
+    (only,) = program.passes
     assert program.arrays == ("x", "g")
-    assert program.lines == (("a0", "*", ("k0", "g")), ("a1", "+", ("x", "a0")))
-    assert program.outputs == (("x", "a1"),)
-    assert program.scalars({"t": 1.0, "lr": 0.5, **number_fields(rules.SGD())}) == ([-0.5], {})
-
-
-OPERATIONS = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
-    "neg": lambda a: -a,
-    "sqrt": math.sqrt,
-    "abs": abs,
-    "sign": lambda a: float((a > 0) - (a < 0)),
-    "maximum": max,
-    "minimum": min,
-    "where": lambda c, a, b: a if c else b,
-    ">": lambda a, b: a > b,
-    "<": lambda a, b: a < b,
-}
+    assert only.lines == (("_a0", "*", ("_k0", "g")), ("_a1", "+", ("x", "_a0")))
+    assert only.outputs == (("x", "_a1"),)
+    values = {"t": 1.0, "lr": 0.5, **number_fields(rules.SGD())}
+    assert only.scalars(values) == [-0.5]
+    assert program.new_scalars(values) == {}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
@@ -92,16 +92,127 @@ def test_a_program_computes_what_the_rule_does_on_numbers(rule: Rule):
         g, lr = math.sin(t) + 0.1, 0.1 / t
         dx, slots = rule.step(x, g, float(t), lr, **slots)
         x += dx
-        fields = number_fields(rule)
-        k, new = program.scalars({"t": float(t), "lr": lr, **fields, **{n: memory[n] for n in rule.scalar_slots}})
-        assert len(k) == program.width
-        values = {"x": y, "g": g, **memory, **{f"k{i}": value for i, value in enumerate(k)}}
-        for name, operation, operands in program.lines:
-            values[name] = OPERATIONS[operation](*(values[o] for o in operands))
-        memory = {**{name: values[value] for name, value in program.outputs[1:]}, **new}
-        y = values[program.outputs[0][1]]
+        numbers = {name: memory.pop(name) for name in rule.scalar_slots}
+        values = {"t": float(t), "lr": lr, **number_fields(rule), **numbers}
+        now = {"x": y, "g": g, **memory}
+        interpret([program], [values], [0], lambda _, now=now: now, lambda _, new, now=now: now.update(new))
+        y = now["x"]
+        memory = {name: values[name] if name in rule.scalar_slots else now[name] for name in slots}
         assert y == pytest.approx(x, rel=1e-13)
         assert memory == pytest.approx(slots, rel=1e-13)
+
+
+SIZES = (3, 1, 70_000)  # more than one task
+
+
+def clipped(**settings):
+    return rules.Complete(rule=rules.Adam(), weight_decay=0.1, **settings)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *RULES,
+        rules.Complete(rule=rules.DoG(start=0.1), clip_global_norm=2.0, weight_decay=0.1, is_decoupled=False),
+        rules.Complete(rule=rules.SGD(momentum=0.9), clip_value=0.3, maximize=True),
+        clipped(clip_norm=2.0),
+        clipped(clip_global_norm=2.0),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_kernel_and_the_interpreter_take_the_steps_of_the_rule_on_a_whole_model(cache, rule, threads):
+    random = np.random.default_rng(5)
+    start = Vector(random.normal(size=n) for n in SIZES)
+    program = trace(rule)
+    x, slots = start, rule.init(start)
+    copies = [[{"x": a.copy(), **_arrays(program, slots, i)} for i, a in enumerate(start.leaves)] for _ in range(2)]
+    numbers = [{name: float(slots[name]) for name in rule.scalar_slots} for _ in range(2)]
+    batch = Batch(Kernel(program, "double"), [program], SIZES, [0] * len(SIZES))
+    for t in range(1, 6):
+        g = Vector(random.normal(size=n) for n in SIZES)
+        dx, slots = rule.step(x, g, float(t), 0.1 / t, **slots)
+        x = x + dx
+        values = [{"t": float(t), "lr": 0.1 / t, **number_fields(rule), **found} for found in numbers]
+        for i, leaf in enumerate(g.leaves):
+            copies[0][i]["g"] = copies[1][i]["g"] = leaf
+            batch.pointers[i] = [copies[0][i][name].ctypes.data for name in program.arrays]
+        take_step([batch], [[values[0]]], threads)
+        interpret([program], [values[1]], [0] * 3, copies[1].__getitem__, lambda i, new: copies[1][i].update(new))
+        numbers = [{name: v[name] for name in rule.scalar_slots} for v in values]
+        for found, scalars in zip(copies, numbers, strict=True):
+            assert scalars == pytest.approx({name: float(slots[name]) for name in rule.scalar_slots}, rel=1e-12)
+            for i, leaf in enumerate(x.leaves):
+                np.testing.assert_allclose(found[i]["x"], leaf, rtol=1e-11, atol=1e-14)
+
+
+def _arrays(program, slots, i):
+    return {name: np.array(slots[name].leaves[i]) for name in program.arrays[2:]}
+
+
+def test_a_rule_over_the_whole_model_takes_as_few_passes_as_it_can():
+    assert len(trace(rules.Adam()).passes) == 1
+    assert len(trace(rules.DoG()).passes) == 2  # both norms in the first
+    assert len(trace(clipped(clip_norm=1.0)).passes) == 2
+    assert len(trace(rules.Complete(rule=rules.DoG(), clip_global_norm=1.0)).passes) == 3  # the norm of what is clipped
+
+
+def test_sums_do_not_depend_on_the_number_of_threads(cache):
+    x = np.random.default_rng(1).normal(size=300_000).astype("float32")
+    program = trace(rules.DoG(start=0.1))
+    found = []
+    for threads in (1, 2):
+        arrays = {"x": x.copy(), "g": x * x, "x0": x * 0.5}
+        batch = Batch(Kernel(program, "float"), [program], [x.size], [0])
+        batch.pointers[0] = [arrays[name].ctypes.data for name in program.arrays]
+        values = {"t": 1.0, "lr": 1.0, **number_fields(rules.DoG()), "r": 0.1, "s": 0.0}
+        take_step([batch], [[values]], threads)
+        found.append((values["r"], values["s"], arrays["x"].tobytes()))
+    assert found[0] == found[1]
+
+
+@dataclass(frozen=True)
+class Hasty(Rule):
+    """Asks in Python for what is not known when it is traced."""
+
+    limit: float = 1.0
+
+    def step(self, x, g, t, lr, **slots):
+        return (-lr * g if t > 3 else -g), {}
+
+
+@dataclass(frozen=True)
+class OddNames(Rule):
+    """Its slots have names that a kernel might use itself."""
+
+    k: float = 0.5
+
+    def init(self, x):
+        return dict.fromkeys(("i", "s0", "a0", "k0", "start", "double"), 0.0 * x)
+
+    def step(self, x, g, t, lr, **slots):
+        slots = {name: self.k * value + (1 + i) * g for i, (name, value) in enumerate(slots.items())}
+        return -lr * sum(slots.values()), slots
+
+
+def test_slots_may_have_any_name(cache):
+    rule = OddNames()
+    program = trace(rule)
+    x = np.array([1.0, -2.0])
+    dx, new = rule.step(x, x, 1.0, 0.1, **rule.init(x))
+    arrays = {"x": x.copy(), "g": x, **rule.init(x)}
+    arrays = {name: np.array(a) for name, a in arrays.items()}
+    batch = Batch(Kernel(program, "double"), [program], [2], [0])
+    batch.pointers[0] = [arrays[name].ctypes.data for name in program.arrays]
+    take_step([batch], [[{"t": 1.0, "lr": 0.1, **number_fields(rule)}]], 1)
+    np.testing.assert_allclose(arrays["x"], x + dx, rtol=1e-14)
+    for name, value in new.items():
+        np.testing.assert_allclose(arrays[name], value, rtol=1e-14)
+
+
+def test_a_rule_that_asks_too_early_is_refused_with_a_cure():
+    with pytest.raises(TypeError, match=r"Use `where\(condition, a, b\)`"):
+        trace(Hasty())
 
 
 def test_tasks_cover_every_element_once():
@@ -228,11 +339,11 @@ def test_two_processes_build_the_same_kernel_at_once(cache):
 
 def test_a_kernel_leaves_everything_outside_its_tasks_alone(cache):
     program = trace(rules.SGD())
-    run = load(source(program, "double")).run
+    run = load(source(program, "double")).pass0
     x, g = (ctypes.c_double * 10)(*range(10)), (ctypes.c_double * 10)(*[1.0] * 10)
     arrays = (ctypes.c_void_p * 2)(ctypes.addressof(x), ctypes.addressof(g))
     scalars = (ctypes.c_double * 1)(-0.5)
     flat = (ctypes.c_int64 * 4)(0, 2, 3, 0)
-    run(scalars, arrays, flat, ctypes.c_int64(1), 1)
+    run(scalars, arrays, flat, ctypes.c_int64(1), 1, None, None)
     assert list(x) == [0.0, 1.0, 1.5, 2.5, 3.5, 5.0, 6.0, 7.0, 8.0, 9.0]
     assert list(g) == [1.0] * 10

@@ -7,10 +7,12 @@ import weakref
 
 import pytest
 
+import surefoot.torch
 import torch
-from surefoot.kernels import _build
+from surefoot._errors import StateError
+from surefoot.kernels import _build, _launch
 from surefoot.schedules import cosine_decay
-from surefoot.torch import _fused, _optim, drive
+from surefoot.torch import _fused, drive
 from torch import nn
 
 NAMES = ("SGD", "Adagrad", "Adadelta", "RMSprop", "Adam", "AdamW", "NAdam", "RAdam", "Adamax")
@@ -40,12 +42,12 @@ def loads(monkeypatch):
         return _build.load(text, openmp)
 
     _fused._can_build()
-    monkeypatch.setattr(_fused, "load", load)
+    monkeypatch.setattr(_launch, "load", load)
     return asked
 
 
 def ours(name, parameters, **options):
-    return getattr(_optim, name)(parameters, **OPTIONS.get(name, {}), **options)
+    return getattr(surefoot.torch, name)(parameters, **OPTIONS.get(name, {}), **options)
 
 
 def theirs(name, parameters, **options):
@@ -156,16 +158,16 @@ def test_an_optimizer_is_freed_with_its_last_reference():
     assert alive() is None
 
 
-def test_a_state_of_the_wrong_shape_never_reaches_a_kernel():
-    wide = ours("Adam", weights([(1000,)]))
-    narrow = ours("Adam", weights([(3,)]))
+@pytest.mark.parametrize("name", ["Adam", "Lion"])
+def test_a_state_of_the_wrong_shape_is_refused_before_anything_is_changed(name):
+    wide = ours(name, weights([(1000,)]))
+    narrow = ours(name, weights([(3,)]))
     run(wide, range(2))
     run(narrow, range(2))
-    wide.load_state_dict(narrow.state_dict())
-    before = wide.param_groups[0]["params"][0].detach().clone()
-    with pytest.raises(RuntimeError, match="size"):
-        run(wide, [2])
-    assert torch.equal(wide.param_groups[0]["params"][0], before)
+    with pytest.raises(StateError, match=r"'exp_avg' of parameter 0 has the shape \(3,\); .* \(1000,\)"):
+        wide.load_state_dict(narrow.state_dict())
+    run(wide, [2])
+    assert wide.state_dict()["state"][0]["exp_avg"].shape == (1000,)
 
 
 # ---- what may change in the middle of a run -----------------------------------------------------------------------
@@ -255,7 +257,7 @@ def test_momentum_may_be_switched_on():
         optimizer.param_groups[0]["momentum"] = 0.9 if step >= 3 else 0.0
 
     mine, other = weights(), weights()
-    run(_optim.SGD(mine, lr=0.1, dampening=0.5), range(8), change)
+    run(surefoot.torch.SGD(mine, lr=0.1, dampening=0.5), range(8), change)
     run(torch.optim.SGD(other, lr=0.1, dampening=0.5, foreach=False), range(8), change)
     agree(mine, other)
 
@@ -392,7 +394,7 @@ def test_surefoot_drives_it():
 @pytest.mark.parametrize("options", [{}, {"fused": True}], ids=["plain", "fused"])
 def test_a_gradient_scaler_scales_and_skips(enabled, options):
     results = []
-    for cls in (_optim.AdamW, torch.optim.AdamW):
+    for cls in (surefoot.torch.AdamW, torch.optim.AdamW):
         weight = nn.Parameter(torch.linspace(-1, 1, 6))
         optimizer = cls([weight], lr=0.1, **options)
         scaler = torch.amp.GradScaler("cpu", enabled=enabled, init_scale=4.0)

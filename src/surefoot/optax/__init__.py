@@ -17,7 +17,7 @@
 # pyright: reportMissingTypeStubs=false
 
 try:
-    import optax as _optax  # noqa: F401  # pyright: ignore[reportUnusedImport] - asked only whether it is there
+    import optax as _optax  # noqa: F401  # pyright: ignore[reportUnusedImport, reportMissingTypeStubs] - asked only whether it is there
 except ImportError as _error:
     from surefoot._errors import missing_extra
 

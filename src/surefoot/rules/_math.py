@@ -22,10 +22,10 @@ def namespace_of(*values: Any) -> Any:
             return sys.modules["jax.numpy"]
         if root in ("torch", "numpy"):
             return sys.modules[root]
-    return _Numbers
+    return Numbers
 
 
-class _Numbers:
+class Numbers:
     """Python's own functions under the arrays' names; like theirs, they answer NaN and do not raise."""
 
     abs = staticmethod(abs)

@@ -15,6 +15,7 @@ A slot that stands for a number and not for an array (a running product, say) is
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from functools import cache
 from typing import Any, ClassVar
@@ -52,8 +53,9 @@ class Rule:
             low, high, is_closed = _bounds(interval)
             if type(value) is float and (low <= value < high or (is_closed and value == high)):
                 continue  # the fast way: adapters make a rule at every step
+            is_open = not is_closed and high < math.inf
             number(
-                where, name, value, at_least=low, at_most=high if is_closed else None, below=None if is_closed else high
+                where, name, value, at_least=low, at_most=high if is_closed else None, below=high if is_open else None
             )
         for f in fields(self):  # pyright: ignore[reportArgumentType] - every rule is a dataclass
             if isinstance(f.default, bool) and not isinstance(getattr(self, f.name), bool):

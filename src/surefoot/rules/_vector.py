@@ -55,13 +55,13 @@ class Vector:
         return _map(operator.mul, other, self)
 
     def __truediv__(self, other: Any) -> Vector:
-        return _map(operator.truediv, self, other)
+        return _map(_divide, self, other)
 
     def __rtruediv__(self, other: Any) -> Vector:
-        return _map(operator.truediv, other, self)
+        return _map(_divide, other, self)
 
     def __pow__(self, other: Any) -> Vector:
-        return _map(operator.pow, self, other)
+        return _map(_power, self, other)
 
     def __neg__(self) -> Vector:
         return _map(operator.neg, self)
@@ -71,6 +71,14 @@ class Vector:
 
     def __lt__(self, other: Any) -> Vector:
         return _map(operator.lt, self, other)
+
+
+def _divide(x: Any, y: Any) -> Any:
+    return x / y
+
+
+def _power(x: Any, y: Any) -> Any:
+    return x**y
 
 
 def _map(function: Callable[..., Any], *operands: Any) -> Vector:

@@ -2,8 +2,11 @@
 
 TorchJob    a training run of a torch model, for surefoot.find
 drive       owns the learning rate of any torch optimizer
-SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, NAdam, RAdam, Adamax, Lion
+SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, NAdam, RAdam, Adamax
             torch's optimizers by their own names, each step one pass over memory
+Lion, DoG   what torch does not have
+RuleOptimizer
+            any surefoot.rules.Rule as a torch optimizer
 """
 
 try:
@@ -22,10 +25,12 @@ from surefoot.torch._optim import Adagrad as Adagrad
 from surefoot.torch._optim import Adam as Adam
 from surefoot.torch._optim import Adamax as Adamax
 from surefoot.torch._optim import AdamW as AdamW
-from surefoot.torch._optim import Lion as Lion
 from surefoot.torch._optim import NAdam as NAdam
 from surefoot.torch._optim import RAdam as RAdam
 from surefoot.torch._optim import RMSprop as RMSprop
+from surefoot.torch._rule_optimizer import DoG as DoG
+from surefoot.torch._rule_optimizer import Lion as Lion
+from surefoot.torch._rule_optimizer import RuleOptimizer as RuleOptimizer
 
 __all__ = [
     "SGD",
@@ -34,10 +39,12 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "DoG",
     "Lion",
     "NAdam",
     "RAdam",
     "RMSprop",
+    "RuleOptimizer",
     "TorchJob",
     "TorchLearningRate",
     "drive",

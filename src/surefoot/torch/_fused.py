@@ -1,73 +1,34 @@
 """One pass over memory for torch optimizers: the host's own class, its state, its checks; our step.
 
-Each optimizer of ours is a subclass of torch's own. It keeps torch's state under torch's names, so that a running
-experiment can switch in either direction, and it falls back to torch's own step wherever a kernel cannot serve (another
-device, a half-precision type, a tensor that is not contiguous, no compiler). The numbers are the same.
+Each optimizer of ours that torch has too is a subclass of torch's own. It keeps torch's state under torch's names, so
+that a running experiment can switch in either direction, and it falls back to torch's own step wherever a kernel cannot
+serve (another device, a half-precision type, a tensor that is not contiguous, no compiler). The numbers are the same.
 """
 
 from __future__ import annotations
 
-import ctypes
-import dataclasses
 import sys
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from operator import is_, itemgetter
-from pathlib import Path
-from typing import Any, ClassVar, cast
+from collections.abc import Callable, Mapping
+from functools import lru_cache, wraps
+from inspect import signature
+from typing import Any, ClassVar, Self, TypeVar, cast
 
-import numpy as np
+from torch._compile import _disable_dynamo  # pyright: ignore[reportPrivateUsage]
 from torch.optim import Optimizer
 
 import torch
-from surefoot._errors import ArgumentError, ArgumentTypeError, SurefootWarning
-from surefoot.kernels import CannotBuild, Program, load, number_fields, source, tasks, trace
-from surefoot.kernels._cpp import ALONE
-from surefoot.rules import Rule
+from surefoot import rules
+from surefoot._checks import number, refuse
+from surefoot._errors import ArgumentError, ArgumentTypeError, StateError, SurefootWarning
+from surefoot.kernels import CannotBuild, interpret, load, trace
+from surefoot.rules import Complete, Rule
+from surefoot.torch._plan import TYPES, Group, Member, Plan, make_plan, members_of, needs_host, openmp
 from torch import Tensor
 
-TYPES = {torch.float32: "float", torch.float64: "double"}
-
-
-@dataclass(slots=True)
-class _Member:
-    """Parameters of one bucket that share a group and a step count, and so all scalars."""
-
-    group: dict[str, Any]
-    program: Program
-    shared: dict[str, Tensor]  # step counter and scalar slots: one tensor for all parameters while the plan holds
-    states: list[dict[str, Any]]
-    t: float = 2.0  # for optimizers without a step count: 1 at the first step
-
-
-@dataclass(slots=True)
-class _Bucket:
-    """Parameters of one type whose programs are the same: one call a step."""
-
-    run: Any
-    dtype: torch.dtype
-    parameters: list[Tensor]
-    addresses: list[int]  # of the parameters
-    members: list[_Member]
-    pointers: Any  # [tensor, array]: addresses
-    tasks: Any
-    is_large: bool
-    sizes: list[int]  # bytes of each parameter: what the kernel may touch
-    kept: list[tuple[str, list[dict[str, Any]], list[Tensor]]]  # name, states, slots: alive while addresses are used
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What holds as long as the same parameters have gradients and the groups keep their structure."""
-
-    absent: list[Tensor]  # parameters without a gradient
-    structure: list[tuple[Any, ...]]
-    buckets: list[_Bucket]
-    state: Any  # the optimizer's own dictionary, and how many parameters it knew
-    known: int
+_ZERO = torch.zeros(())
+CLIPS = ("clip_value", "clip_norm", "clip_global_norm")
 
 
 class FusedStep(Optimizer):
@@ -76,11 +37,23 @@ class FusedStep(Optimizer):
     slots: ClassVar[dict[str, str]] = {}  # the rule's names -> torch's
     has_step: ClassVar[bool] = True
     is_decoupled: ClassVar[bool] = False
-    _plan: _Plan | None = None
+    has_fused: ClassVar[bool] = False  # whether torch has a fused step for the CPU
+    number_type: ClassVar[torch.dtype | None] = None  # of slots that are numbers: torch's default
+    _plan: Plan | None = None
 
     @abstractmethod
     def rule_of(self, group: dict[str, Any]) -> Rule:
         """Return the rule of a parameter group, with torch's conventions."""
+
+    def complete(self, group: dict[str, Any]) -> Complete:
+        """Return the rule of a parameter group with what is around it: clipping, direction, weight decay."""
+        return Complete(
+            rule=self.rule_of(group),
+            maximize=bool(group.get("maximize")),
+            weight_decay=float(group.get("weight_decay", 0.0)),
+            is_decoupled=bool(self.is_decoupled or group.get("decoupled_weight_decay", False)),
+            **{name: group.get(name, self.defaults.get(name)) for name in CLIPS},  # a state of torch's own has none
+        )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -96,12 +69,65 @@ class FusedStep(Optimizer):
         return super().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state of ours or of torch's own optimizer."""
+        """Load a state of ours or of torch's own optimizer.
+
+        Raises:
+            StateError: a slot has another shape than its parameter; nothing has been changed.
+        """
+        self._refuse_other_shapes(state_dict)
         self._drop_plan()
         super().load_state_dict(state_dict)
 
+    def clip(self, *, value: float | None = None, norm: float | None = None, global_norm: float | None = None) -> Self:
+        """Clip gradients inside the step from now on, in one way: None for all three turns it off.
+
+        Unlike `torch.nn.utils.clip_grad_norm_` it leaves `p.grad` as it is, and costs at most one pass over memory.
+
+        Args:
+            value: no element is larger in size.
+            norm: no parameter's gradient has a larger Euclidean norm.
+            global_norm: the gradient of the whole model has no larger one.
+
+        Returns:
+            The optimizer itself.
+
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> weight.grad = torch.tensor([30.0, 40.0])
+        >>> from surefoot.torch import SGD
+        >>> SGD([weight], lr=1.0).clip(global_norm=1.0).step()
+        >>> [round(w, 3) for w in weight.tolist()]
+        [-0.6, -0.8]
+        """
+        wanted = dict(zip(CLIPS, (value, norm, global_norm), strict=True))
+        Complete(rule=rules.SGD(), **wanted)  # checks the numbers before anything is changed
+        for settings in (self.defaults, *self.param_groups):
+            for name, limit in wanted.items():
+                settings.pop(name, None)
+                if limit is not None:
+                    settings[name] = limit
+        return self
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a parameter group."""
+        """Add a parameter group; what it does not say is the default.
+
+        Raises:
+            ArgumentError: the rate or the weight decay is out of its range, or a parameter is there twice; nothing has
+                been added.
+        """
+        self.check_group({**self.defaults, **param_group})
+        params = param_group.get("params")
+        if params is not None and not isinstance(params, Tensor):
+            param_group = {**param_group, "params": list(params)}  # it may be a generator
+            seen = [id(cast("Any", p)[1] if isinstance(p, tuple) else p) for p in param_group["params"]]
+            if len(set(seen)) < len(seen):
+                twice = next(i for i, key in enumerate(seen) if key in seen[:i])
+                raise refuse(
+                    type(self).__name__,
+                    "params",
+                    f"parameter {twice} twice",
+                    "each parameter once",
+                    "Leave the copy out.",
+                )
         self._drop_plan()
         super().add_param_group(param_group)
 
@@ -112,193 +138,168 @@ class FusedStep(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        plan = self._present_plan()
-        if plan is None:
-            self._drop_plan()
-            _unhooked(super().step)()
-            return loss
-        for bucket in plan.buckets:
-            self._run(bucket)
-            _increment_version(bucket.parameters)  # a backward pass through old values must fail
-        if any(member.t == 1.0 for bucket in plan.buckets for member in bucket.members):
-            self._drop_plan()  # their first step is over
+        if not torch.compiler.is_compiling():
+            self._take_step()
+        elif all(p.device.type == "cpu" for group in self.param_groups for p in group["params"]):
+            self._take_step_uncompiled()  # the kernel is there already
+        else:
+            self._host_step()  # the compiler makes its own kernels of torch's operations
         return loss
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
-    def _present_plan(self) -> _Plan | None:
+    def check_group(self, settings: Mapping[str, Any]) -> None:
+        """Refuse numbers that torch's optimizers refuse only in their constructors, or not at all."""
+        for name in ("lr", "weight_decay"):
+            number(type(self).__name__, name, float(settings.get(name, 0.0)), at_least=0.0)
+
+    def _take_step(self) -> None:
+        plan = self._present_plan()
+        if plan is None:
+            self._drop_plan()
+            self._host_step()
+            return
+        plan.run(self)
+        if not self.has_step and any(member.t == 1.0 for bucket in plan.buckets for member in bucket.members):
+            self._drop_plan()  # their first step is over
+
+    _take_step_uncompiled = _disable_dynamo(_take_step)  # as torch.compiler.disable, which takes a second to import
+
+    def _present_plan(self) -> Plan | None:
         """Return the plan for the gradients that are there, or None if a kernel cannot serve them all."""
-        try:
-            structure = [_structure(self.rule_of(group), group) for group in self.param_groups]
-        except (ArgumentError, ArgumentTypeError):  # a number that torch takes and the rule does not: torch's step
-            return None
         if getattr(self, "grad_scale", None) is not None or getattr(self, "found_inf", None) is not None:
             return None  # a GradScaler leaves the unscaling to the step (fused=True): torch's step does it
-        plan = self._plan
-        is_same = plan is not None and plan.state is self.state and plan.known == len(self.state)
-        if plan is not None and is_same and plan.structure == structure and _still_holds(plan):
-            return plan
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        mine = [p for p in parameters if p.grad is not None]
-        for p in mine:
-            g = cast("Tensor", p.grad)
-            if g.layout is not torch.strided or not g.is_contiguous() or not p.is_contiguous():
-                return None
-            if p.dtype not in TYPES or g.dtype is not p.dtype or p.device.type != "cpu" or type(p.data) is not Tensor:
-                return None
-            if g.shape != p.shape or not all(_fits(self.state.get(p, {}).get(name), p) for name in self._array_slots()):
-                return None
-        if torch.compiler.is_compiling() or not _can_build():
-            return None
-        for group in self.param_groups:
-            if group.get("capturable") or group.get("differentiable"):
-                return None
-        self._drop_plan()
-        absent = [p for p in parameters if p.grad is None]
         try:
-            buckets = self._buckets()
+            if self._plan is not None and self._plan.still_holds(self):
+                return self._plan
+            if any(needs_host(group) for group in self.param_groups):
+                return None
+            if not self._can_serve() or not _can_build():
+                return None
+            groups = [Group(group, self.complete(group)) for group in self.param_groups]
+        except (ArgumentError, ArgumentTypeError):  # a number that torch takes and the rule does not: torch's step
+            return None
+        self._drop_plan()
+        try:
+            self._plan = make_plan(self, groups)
         except CannotBuild as reason:
             _say(str(reason))
-            return None
-        self._plan = plan = _Plan(absent, structure, buckets, self.state, len(self.state))
-        return plan if _still_holds(plan) else None
+        return self._plan
+
+    def _can_serve(self) -> bool:
+        """Whether every tensor is of a kind that kernels take."""
+        names = self._array_slots()
+        for p in (p for group in self.param_groups for p in group["params"] if p.grad is not None):
+            g = cast("Tensor", p.grad)
+            if g.layout is not torch.strided or not g.is_contiguous() or not p.is_contiguous():
+                return False
+            if p.dtype not in TYPES or g.dtype is not p.dtype or p.device.type != "cpu" or type(p.data) is not Tensor:
+                return False
+            if p.is_inference():  # its changes are not counted
+                return False
+            if g.shape != p.shape or not all(_fits(self.state.get(p, {}).get(name), p) for name in names):
+                return False
+        return True
 
     def _drop_plan(self) -> None:
-        """Forget the plan, and give every parameter a step counter of its own again."""
         plan, self._plan = self._plan, None
-        for bucket in plan.buckets if plan else ():
-            for member in bucket.members:
-                for state in member.states:
-                    own = {name: t.clone() for name, t in member.shared.items() if state.get(name) is t}
-                    state.update(own)  # what someone has set since stays
-
-    def _buckets(self) -> list[_Bucket]:
-        """Sort parameters by type and program, and lay out their addresses."""
-        sorted_: dict[tuple[Any, ...], dict[tuple[int, float], list[Tensor]]] = {}
-        programs = [_program(self.rule_of(g), g, is_decoupled=self._decouples(g)) for g in self.param_groups]
-        runs: dict[tuple[Any, ...], Any] = {}  # all kernels first: where one fails, nothing has been changed
-        for group, program in zip(self.param_groups, programs, strict=True):
-            for dtype in {p.dtype for p in group["params"] if p.grad is not None}:
-                key = (dtype, program.identity)
-                runs[key] = runs.get(key) or _kernel(program, dtype)
-        for number, (group, program) in enumerate(zip(self.param_groups, programs, strict=True)):
-            for p in group["params"]:
-                if p.grad is not None:
-                    t = self._prepare(p, self.rule_of(group), program)
-                    members = sorted_.setdefault((p.dtype, program.identity), {})
-                    members.setdefault((number, t), []).append(p)
-        return [self._bucket(runs[key], key[0], members, programs) for key, members in sorted_.items()]
-
-    def _bucket(
-        self, run: Any, dtype: torch.dtype, found: dict[tuple[int, float], list[Tensor]], programs: list[Program]
-    ) -> _Bucket:
-        members: list[_Member] = []
-        parameters: list[Tensor] = []
-        rows: list[list[int]] = []
-        offsets: list[int] = []
-        kept: list[tuple[str, list[dict[str, Any]], list[Tensor]]] = []
-        offset = 0
-        for (number, t), tensors in found.items():
-            program, states = programs[number], [self.state[p] for p in tensors]
-            numbers = [self.slots[name] for name in self.rule_of(self.param_groups[number]).scalar_slots]
-            shared = {name: states[0][name].clone() for name in (["step"] if self.has_step else []) + numbers}
-            member = _Member(self.param_groups[number], program, shared, states, t)
-            for state in states:
-                state.update(shared)
-                rows.append([0, 0, *(state[self.slots[name]].data_ptr() for name in program.arrays[2:])])
-                offsets.append(offset)
-            names = [*shared, *(self.slots[name] for name in program.arrays[2:])]
-            kept += [(name, states, [state[name] for state in states]) for name in names]
-            members.append(member)
-            parameters += tensors
-            offset += program.width
-        sizes = [p.numel() for p in parameters]
-        pointers = np.array(rows, dtype=np.uint64).reshape(len(rows), -1)
-        flat = np.array(tasks(sizes, offsets), dtype=np.int64)
-        return _Bucket(
-            run,
-            dtype,
-            parameters,
-            [],
-            members,
-            pointers,
-            flat,
-            sum(sizes) >= ALONE,
-            [p.nbytes for p in parameters],
-            kept,
-        )
-
-    def _run(self, bucket: _Bucket) -> None:
-        """Compute the scalars of this step and pass once over the memory of all parameters."""
-        scalars: list[float] = []
-        for member in bucket.members:
-            rule, t = self.rule_of(member.group), member.t
-            if self.has_step:
-                t = member.shared["step"].add_(1.0).item()
-            values = {"t": t, "lr": float(member.group["lr"]), **_settings(rule, member.group)}
-            for name in rule.scalar_slots:
-                values[name] = member.shared[self.slots[name]].item()
-            k, new = member.program.scalars(values)
-            scalars += k
-            for name, value in new.items():
-                member.shared[self.slots[name]].fill_(value)
-        k = np.array(scalars)
-        threads = torch.get_num_threads() if bucket.is_large else 1
-        bucket.run(
-            k.ctypes.data, bucket.pointers.ctypes.data, bucket.tasks.ctypes.data, len(bucket.tasks) // 4, threads
-        )
-
-    def _prepare(self, p: Tensor, rule: Rule, program: Program) -> float:
-        """Make the state of a parameter as torch would, where there is none; return the step that comes to an end."""
-        state = self.state[p]
-        is_new = all(state.get(self.slots[name]) is None for name in program.arrays[2:])
-        if self.has_step and "step" not in state:
-            state["step"] = torch.tensor(0.0)
-        start = rule.init(0.0)
-        for name in program.arrays[2:]:
-            if state.get(self.slots[name]) is None:
-                state[self.slots[name]] = torch.full_like(p, float(start[name]), memory_format=torch.preserve_format)
-        for name in rule.scalar_slots:
-            state.setdefault(self.slots[name], torch.tensor(float(start[name])))
-        return float(state["step"]) if self.has_step else 1.0 if is_new and program.arrays[2:] else 2.0
+        if plan is not None:
+            plan.release()
 
     def _array_slots(self) -> list[str]:
         """Return torch's names of the slots that are as large as the parameter."""
         numbers = {name for group in self.param_groups[:1] for name in self.rule_of(group).scalar_slots}
         return [theirs for name, theirs in self.slots.items() if name not in numbers]
 
-    def _decouples(self, group: dict[str, Any]) -> bool:
-        return bool(self.is_decoupled or group.get("decoupled_weight_decay", False))
+    def _host_step(self) -> None:
+        """Take torch's own step; where it is to clip, which torch's does not, ours in torch's operations."""
+        if any(group.get(name, self.defaults.get(name)) is not None for group in self.param_groups for name in CLIPS):
+            self._own_step()
+        else:
+            before = [group.get("fused") for group in self.param_groups]
+            try:
+                if self.has_fused and self._fits_fused():
+                    for group in self.param_groups:
+                        group["fused"] = True  # on a CPU torch's default is its slowest way
+                _unhooked(super().step)()
+            finally:
+                for group, fused in zip(self.param_groups, before, strict=True):
+                    if "fused" in group:
+                        group["fused"] = fused
+
+    def _fits_fused(self) -> bool:
+        """Whether a kernel could serve all tensors, were there a compiler, and nobody has chosen torch's way."""
+        if _can_build() or torch.get_default_dtype() is not torch.float32 or not self._can_serve():
+            return False
+        if any(needs_host(g) or g.get("fused") is not None or g.get("foreach") is not None for g in self.param_groups):
+            return False
+        return all(s.get("step", _ZERO).dtype is torch.float32 for s in self.state.values())
+
+    def _own_step(self) -> None:
+        """Take the step that kernels take, in torch's operations, tensor by tensor; half precision counts in float32."""
+        self._refuse_gradients()
+        groups = [Group(group, self.complete(group)) for group in self.param_groups]
+        members = members_of(self, groups, [trace(group.rule) for group in groups])
+        values = [self._next_values(member) for member in members]
+        tensors = [
+            (p, state, row) for row, m in enumerate(members) for p, state in zip(m.parameters, m.states, strict=True)
+        ]
+
+        def read(i: int) -> dict[str, Tensor]:
+            p, state, row = tensors[i]
+            arrays = {name: state[self.slots[name]] for name in members[row].program.arrays[2:]}
+            return {name: _wide(a) for name, a in {"x": p, "g": cast("Tensor", p.grad), **arrays}.items()}
+
+        def write(i: int, new: dict[str, Any]) -> None:
+            p, state, _ = tensors[i]
+            for name, value in new.items():
+                (p if name == "x" else state[self.slots[name]]).copy_(value)
+
+        interpret([m.program for m in members], values, [row for _, _, row in tensors], read, write)
+        for _, state, row in tensors:
+            if self.has_step:
+                state["step"].fill_(values[row]["t"])
+            for name in members[row].group.rule.scalar_slots:
+                state[self.slots[name]].fill_(values[row][name])
+
+    def _next_values(self, member: Member) -> dict[str, float]:
+        state, numbers = member.states[0], member.group.rule.scalar_slots
+        return {
+            "t": member.t + 1.0 if self.has_step else member.t,
+            "lr": float(member.group.group["lr"]),
+            **member.group.numbers,
+            **{name: float(state[self.slots[name]]) for name in numbers},
+        }
+
+    def _refuse_gradients(self) -> None:
+        """Refuse what no step of ours can take."""
+        for p in (p for group in self.param_groups for p in group["params"] if p.grad is not None):
+            if p.grad.layout is not torch.strided:
+                raise _refusal(self, "a sparse gradient", "dense gradients", "Use sparse=False in the embedding.")
+            if p.is_complex():
+                raise _refusal(self, f"a parameter of {p.dtype}", "real", "Use torch.view_as_real.")
+
+    def _refuse_other_shapes(self, state_dict: dict[str, Any]) -> None:
+        """Refuse a state whose slots are not shaped like the parameters."""
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        indices = [i for group in state_dict.get("param_groups", ()) for i in group["params"]]
+        for p, index in zip(parameters, indices, strict=False):  # torch compares the counts
+            for name in self._array_slots():
+                slot = state_dict["state"].get(index, {}).get(name)
+                if isinstance(slot, Tensor) and slot.shape != p.shape:
+                    raise StateError(
+                        f"`{type(self).__name__}.load_state_dict`: {name!r} of parameter {index} has the shape "
+                        f"{tuple(slot.shape)}; it must have that of the parameter, {tuple(p.shape)}. Load the state "
+                        "of the same model, its parameters in the same order."
+                    )
 
 
-def _still_holds(plan: _Plan) -> bool:
-    """Whether a plan fits the tensors as they are now; notes the addresses of their gradients on the way.
+def _refusal(optimizer: Optimizer, value: str, allowed: str, cure: str) -> ArgumentError:
+    return ArgumentError(f"`{type(optimizer).__name__}(params=...)`: there is {value}; all must be {allowed}. {cure}")
 
-    It runs at every step over every parameter: list comprehensions, and nothing twice.
-    """
-    try:
-        for bucket in plan.buckets:
-            gradients = [p.grad for p in bucket.parameters]
-            if not all([g.is_contiguous() for g in gradients]):  # noqa: C419 - a list is faster  # pyright: ignore[reportOptionalMemberAccess]
-                return False
-            if not all([p.is_contiguous() for p in bucket.parameters]):  # noqa: C419
-                return False
-            if [g.nbytes for g in gradients] != bucket.sizes:  # pyright: ignore[reportOptionalMemberAccess]
-                return False
-            if not all([all(map(is_, map(itemgetter(name), states), slots)) for name, states, slots in bucket.kept]):  # noqa: C419
-                return False
-            addresses = [p.data_ptr() for p in bucket.parameters]
-            if addresses != bucket.addresses:
-                if [p.nbytes for p in bucket.parameters] != bucket.sizes:
-                    return False
-                if any(p.dtype is not bucket.dtype or p.device.type != "cpu" for p in bucket.parameters):
-                    return False
-                bucket.addresses = addresses
-                bucket.pointers[:, 0] = addresses
-            bucket.pointers[:, 1] = [g.data_ptr() for g in gradients]  # pyright: ignore[reportOptionalMemberAccess]
-    except (AttributeError, KeyError, RuntimeError):  # a gradient has gone, or is sparse; a slot has gone
-        return False
-    return all(p.grad is None for p in plan.absent)
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _fits(slot: Any, p: Tensor) -> bool:
@@ -306,21 +307,6 @@ def _fits(slot: Any, p: Tensor) -> bool:
     if slot is None:
         return True
     return slot.shape == p.shape and slot.dtype is p.dtype and slot.device == p.device and slot.is_contiguous()
-
-
-def _kernel(program: Program, dtype: torch.dtype) -> Any:
-    run = load(source(program, TYPES[dtype]), _openmp()).run
-    run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int]
-    run.restype = None
-    return run
-
-
-def _increment_version(tensors: list[Tensor]) -> None:
-    try:
-        torch.autograd.graph.increment_version(tensors)
-    except (AttributeError, TypeError):  # torch before 2.6 takes one at a time
-        for tensor in tensors:
-            torch.autograd.graph.increment_version(tensor)
 
 
 def _unhooked(step: Any) -> Callable[[], Any]:
@@ -331,52 +317,11 @@ def _unhooked(step: Any) -> Callable[[], Any]:
     return lambda: function(step.__self__)
 
 
-def _settings(rule: Rule, group: dict[str, Any]) -> dict[str, float]:
-    return {**number_fields(rule), "weight_decay": float(group.get("weight_decay", 0.0))}
-
-
-def _structure(rule: Rule, group: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what decides the program: flags, and which numbers are zero."""
-    numbers = _settings(rule, group)
-    names = (f.name for f in dataclasses.fields(rule))  # pyright: ignore[reportArgumentType] - every rule is a dataclass
-    flags = tuple(getattr(rule, name) for name in names if name not in numbers)
-    return (
-        [id(p) for p in group["params"]],  # the plan keeps them alive, so no other gets the same
-        type(rule),
-        flags,
-        tuple(v == 0.0 for v in numbers.values()),
-        bool(group.get("maximize")),
-        bool(group.get("decoupled_weight_decay")),
-    )
-
-
-def _program(rule: Rule, group: dict[str, Any], *, is_decoupled: bool) -> Program:
-    maximize, decays = bool(group.get("maximize")), group.get("weight_decay", 0.0) != 0.0
-
-    def step(
-        rule: Rule, x: Any, g: Any, t: Any, lr: Any, extra: dict[str, Any], **slots: Any
-    ) -> tuple[Any, dict[str, Any]]:
-        g = -g if maximize else g
-        if decays and not is_decoupled:
-            g = g + extra["weight_decay"] * x
-        dx, new = rule.step(x, g, t, lr, **slots)
-        return (dx - lr * extra["weight_decay"] * x if decays and is_decoupled else dx), new
-
-    return trace(rule, step, {"weight_decay": float(group.get("weight_decay", 0.0))})
-
-
-@lru_cache(maxsize=1)
-def _openmp() -> str | None:
-    """Return torch's own OpenMP runtime: a second one in the process would fight for the cores."""
-    folder = Path(torch.__file__).parent / "lib"
-    return next((str(f) for f in sorted(folder.glob("libgomp*"))), None)
-
-
 @lru_cache(maxsize=1)
 def _can_build() -> bool:
     """Whether a kernel can be built and loaded here; says once why not."""
     try:
-        load('extern "C" int answer() { return 42; }\n', _openmp())
+        load('extern "C" int answer() { return 42; }\n', openmp())
     except CannotBuild as reason:
         _say(str(reason))
         return False
@@ -394,3 +339,28 @@ def _say(reason: str) -> None:
         SurefootWarning,
         stacklevel=level,
     )
+
+
+Host = TypeVar("Host", bound=FusedStep)
+
+
+def in_our_words(cls: type[Host]) -> type[Host]:
+    """Let a subclass of torch's say which argument was wrong and what is allowed, where torch refuses a value."""
+    host = cls.__init__
+
+    @wraps(host)
+    def __init__(self: Host, *args: Any, **settings: Any) -> None:  # noqa: N807 - it takes the place of one
+        try:
+            host(self, *args, **settings)
+        except ArgumentError:
+            raise
+        except ValueError:
+            given = signature(host).bind(self, *args, **settings)
+            given.apply_defaults()
+            self.check_group(given.arguments)
+            self.defaults = {}
+            self.complete(given.arguments)
+            raise
+
+    cls.__init__ = __init__
+    return cls

@@ -1,0 +1,50 @@
+"""Every rule of the library, and one that is made up: the table of the contract suite. A new method is a line here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from surefoot.rules import SGD, Adadelta, Adagrad, Adam, Adamax, DoG, Lion, NAdam, RAdam, RMSprop, Rule
+from surefoot.rules._math import absolute, zeros_like
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftSign(Rule):
+    """Made up: step by a momentum that is divided by one plus its size."""
+
+    momentum: float = 0.9
+
+    def init(self, x: Any) -> dict[str, Any]:
+        return {"m": zeros_like(x)}
+
+    def step(self, x: Any, g: Any, t: Any, lr: Any, *, m: Any) -> tuple[Any, dict[str, Any]]:
+        m = self.momentum * m + (1.0 - self.momentum) * g
+        return -lr * m / (1.0 + absolute(m)), {"m": m}
+
+
+RULES = [
+    SGD(),
+    SGD(momentum=0.9),
+    SGD(momentum=0.9, dampening=0.3, nesterov=True),  # 0.7 is not a float32
+    SGD(momentum=0.9, rate_in_buffer=True),
+    Lion(),
+    Adagrad(lr_decay=0.1, start=0.1),
+    Adagrad(eps_inside=True),
+    RMSprop(),
+    RMSprop(momentum=0.9),
+    RMSprop(centered=True, momentum=0.9, eps=1e-2),
+    RMSprop(momentum=0.9, eps_inside=True, rate_in_buffer=True),
+    Adadelta(),
+    Adamax(),
+    Adamax(eps_outside=True),
+    Adam(),
+    Adam(b1=0.0, b2=0.0),
+    Adam(eps_hat=True),
+    Adam(amsgrad=True),
+    Adam(amsgrad=True, amsgrad_corrected=True),
+    NAdam(),
+    NAdam(momentum_decay=1.0),
+    RAdam(),
+    RAdam(b2=0.5),
+    DoG(start=1e-2),
+    SoftSign(),
+]
