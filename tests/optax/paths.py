@@ -42,19 +42,24 @@ def rate(count):
     return jax.numpy.asarray(RATES)[count]
 
 
-def path(optimizer, dtype="float64", grads=GRADIENTS, start=START):
-    """Return the parameters after each step; `optimizer` is a function, so that it is built in the same precision."""
+def paths(makers, dtype="float64", grads=GRADIENTS, start=START):
+    """Return the parameters after each step, by name; all are compiled together, which takes a third of the time.
+
+    `makers` holds functions, so that the transformations are built in the same precision.
+    """
     with jax.enable_x64(dtype == "float64"):
-        transformation = optimizer()
-        x = jax.numpy.asarray(start[: grads.shape[1]], dtype)
+        made = {name: make() for name, make in makers.items()}
+        x = jax.numpy.asarray(start, dtype)
 
         def step(carry, g):
-            x, state = carry
-            updates, state = transformation.update(g, state, x)
-            x = optax.apply_updates(x, updates)
-            return (x, state), x
+            new = {}
+            for name, (x, state) in carry.items():
+                updates, after = made[name].update(g, state, x)
+                new[name] = (optax.apply_updates(x, updates), after)
+            return new, {name: x for name, (x, _) in new.items()}
 
-        return np.asarray(jax.lax.scan(step, (x, transformation.init(x)), jax.numpy.asarray(grads, dtype))[1])
+        begin = {name: (x, transformation.init(x)) for name, transformation in made.items()}
+        return jax.tree.map(np.asarray, jax.lax.scan(step, begin, jax.numpy.asarray(grads, dtype))[1])
 
 
 def error(ours, theirs):

@@ -14,8 +14,6 @@
 0.267 0.25 2
 """
 
-# pyright: reportMissingTypeStubs=false
-
 try:
     import optax as _optax  # noqa: F401  # pyright: ignore[reportUnusedImport, reportMissingTypeStubs] - asked only whether it is there
 except ImportError as _error:
