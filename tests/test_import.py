@@ -30,6 +30,12 @@ def test_importing_what_is_no_adapter_loads_no_framework(module):
     assert not loaded_after(f"import {module}") & (FRAMEWORKS | {"matplotlib"})
 
 
+def test_importing_the_optax_adapter_loads_no_other_framework():
+    loaded = loaded_after("import surefoot.optax")
+    assert {"jax", "optax"} <= loaded
+    assert not loaded & {"torch", "keras", "tensorflow", "transformers"}
+
+
 def test_asking_for_a_schedule_loads_no_numpy():
     assert not loaded_after("import surefoot as sf\n(sf.linear_warmup(3) >> sf.cosine_decay(9))(5)") & HEAVY
 

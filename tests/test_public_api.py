@@ -9,7 +9,20 @@ import pytest
 import surefoot
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("cli", "datasets", "kernels", "keras", "report", "rules", "run", "schedules", "search", "testing", "torch")
+PACKAGES = (
+    "cli",
+    "datasets",
+    "kernels",
+    "keras",
+    "optax",
+    "report",
+    "rules",
+    "run",
+    "schedules",
+    "search",
+    "testing",
+    "torch",
+)
 
 
 def names_for_type_checkers(module):

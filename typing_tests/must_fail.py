@@ -3,6 +3,8 @@
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
 import surefoot as sf
+import surefoot.optax
+import surefoot.rules
 import torch
 from surefoot.torch import TorchJob, drive
 from torch import Tensor, nn
@@ -46,3 +48,8 @@ print(found.lr)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemb
 drive(torch.optim.SGD(model.parameters(), lr=0.1), sf.cosine_decay())  # pyright: ignore[reportCallIssue]
 drive(model, sf.cosine_decay(), total_steps=9)  # pyright: ignore[reportArgumentType] - a model is no optimizer
 print(sf.no_such_name)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType] - a misspelled name
+
+# ---- optax
+surefoot.optax.adamw("3e-3")  # pyright: ignore[reportArgumentType] - a number, an array or a schedule
+surefoot.optax.from_rule(surefoot.optax.adam, 3e-3)  # pyright: ignore[reportArgumentType] - a rule
+surefoot.optax.from_rule(surefoot.rules.Adam(), 3e-3, 0.1)  # pyright: ignore[reportCallIssue] - by keyword only

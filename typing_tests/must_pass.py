@@ -4,7 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, assert_type
 
+import jax
+
+import optax  # pyright: ignore[reportMissingTypeStubs]
 import surefoot as sf
+import surefoot.optax
+import surefoot.rules
 import torch
 from surefoot.torch import TorchJob, TorchLearningRate, drive
 from torch import Tensor, nn
@@ -73,3 +78,14 @@ optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=found.learning_ra
 driven = drive(optimizer, schedule, total_steps=400)
 assert_type(driven, TorchLearningRate)
 assert_type(driven.learning_rate, float)
+
+# ---- optax
+for rate in (3e-3, 3e-3 * sf.cosine_decay(1000), optax.cosine_decay_schedule(3e-3, 1000)):
+    transformation: optax.GradientTransformation = surefoot.optax.adamw(rate, weight_decay=0.1)
+
+
+def as_array(rate: jax.Array) -> optax.GradientTransformation:
+    return surefoot.optax.lion(rate, weight_decay=rate)
+
+
+clipped: optax.GradientTransformation = surefoot.optax.from_rule(surefoot.rules.Adam(), 3e-3, clip_global_norm=1.0)

@@ -37,8 +37,10 @@ RULES = [
     rules.RMSprop(momentum=0.9, centered=True),
     rules.Adam(),
     rules.Adam(amsgrad=True),
+    rules.Adam(nesterov=True, eps_root=1e-3),
     rules.NAdam(),
     rules.RAdam(),
+    rules.RAdam(eps_corrected=True, eps_root=1e-3, nesterov=True),
     rules.Adamax(),
     rules.Lion(),
 ]

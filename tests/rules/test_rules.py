@@ -22,6 +22,7 @@ RULES = [
     Adagrad(eps_inside=True),
     RMSprop(),
     RMSprop(centered=True, momentum=0.9),
+    RMSprop(start=1.0),
     RMSprop(centered=True, momentum=0.9, eps_inside=True, rate_in_buffer=True),
     Adadelta(),
     Adamax(),
@@ -31,9 +32,11 @@ RULES = [
     Adam(eps_hat=True),
     Adam(amsgrad=True),
     Adam(amsgrad=True, amsgrad_corrected=True),
+    Adam(nesterov=True, eps_root=1e-3),
     NAdam(),
     RAdam(),
     RAdam(b2=0.5),
+    RAdam(b2=0.9, eps_corrected=True, eps_root=1e-3, threshold=6.5, nesterov=True),
     DoG(),
 ]
 every_rule = pytest.mark.parametrize("rule", RULES, ids=repr)
@@ -133,6 +136,7 @@ def test_python_numbers_answer_nan_as_arrays_do():
         (Adam, "eps", math.nan, "at least 0.0"),
         (NAdam, "momentum_decay", -1.0, "at least 0.0"),
         (RAdam, "b2", 1, "at least 0.0 and below 1.0"),
+        (RAdam, "threshold", 3.9, "at least 4.0"),
         (Adamax, "b1", 2.0, "at least 0.0 and below 1.0"),
         (Lion, "b2", 1.5, "at least 0.0 and below 1.0"),
         (DoG, "start", -1.0, "at least 0.0"),

@@ -3,11 +3,11 @@
 import warnings
 
 import jax
-import optax
 import pytest
 import transformers
 from torch.optim import lr_scheduler as of_torch
 
+import optax
 import torch
 from surefoot.schedules import (
     constant,

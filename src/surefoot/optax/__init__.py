@@ -1,4 +1,18 @@
-"""surefoot for optax."""
+"""surefoot for optax: optax's optimizers by name, and any rule as a transformation; the learning rate is in the state.
+
+>>> import jax.numpy as jnp, optax
+>>> import surefoot.optax
+>>> optimizer = surefoot.optax.adamw(1e-3)
+>>> weights = jnp.ones(3)
+>>> state = optimizer.init(weights)
+>>> for rate in (0.5, 0.25):
+...     state = state._replace(learning_rate=jnp.asarray(rate))
+...     updates, state = optimizer.update(2.0 * weights, state, weights)
+...     weights = optax.apply_updates(weights, updates)
+...     print(round(weights[0].item(), 3), state.learning_rate, state.count)
+0.5 0.5 1
+0.267 0.25 2
+"""
 
 try:
     import optax as _optax  # noqa: F401  # pyright: ignore[reportUnusedImport, reportMissingTypeStubs] - asked only whether it is there
@@ -7,4 +21,32 @@ except ImportError as _error:
 
     raise missing_extra("optax", "jax") from _error
 
-__all__: list[str] = []
+from surefoot.optax._optimizers import adadelta as adadelta
+from surefoot.optax._optimizers import adagrad as adagrad
+from surefoot.optax._optimizers import adam as adam
+from surefoot.optax._optimizers import adamax as adamax
+from surefoot.optax._optimizers import adamw as adamw
+from surefoot.optax._optimizers import dog as dog
+from surefoot.optax._optimizers import lion as lion
+from surefoot.optax._optimizers import nadam as nadam
+from surefoot.optax._optimizers import radam as radam
+from surefoot.optax._optimizers import rmsprop as rmsprop
+from surefoot.optax._optimizers import sgd as sgd
+from surefoot.optax._transformation import RuleState as RuleState
+from surefoot.optax._transformation import from_rule as from_rule
+
+__all__ = [
+    "RuleState",
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "dog",
+    "from_rule",
+    "lion",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "sgd",
+]

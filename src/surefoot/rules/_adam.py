@@ -26,9 +26,13 @@ class Adam(Rule):
         amsgrad: divide by the largest v so far.
         amsgrad_corrected: take the largest of the *corrected* v (optax); else of v itself (torch, Keras).
         eps_hat: eps is added before the correction, as in Keras ("epsilon hat" of the paper).
+        eps_root: added to the corrected v, inside the root (optax); at least 0.
+        nesterov: b1 * m / (1 - b1^(t+1)) + (1 - b1) * g / (1 - b1^t) takes the place of m / (1 - b1^t): NAdam without
+            its growing momentum (optax).
 
     References:
-        Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014, arXiv:1412.6980; Reddi et al., 2018 (AMSGrad).
+        Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014, arXiv:1412.6980; Reddi et al., 2018
+        (AMSGrad); Dozat, "Incorporating Nesterov Momentum into Adam", 2016 (nesterov).
     """
 
     b1: float = 0.9
@@ -37,9 +41,11 @@ class Adam(Rule):
     amsgrad: bool = False
     amsgrad_corrected: bool = False
     eps_hat: bool = False
+    eps_root: float = 0.0
+    nesterov: bool = False
 
     def __post_init__(self) -> None:
-        self._check(b1="[0, 1)", b2="[0, 1)", eps="[0, inf)")
+        self._check(b1="[0, 1)", b2="[0, 1)", eps="[0, inf)", eps_root="[0, inf)")
 
     def init(self, x: Any) -> Slots:
         """Return the two moments, and the largest second one with amsgrad."""
@@ -59,10 +65,19 @@ class Adam(Rule):
             v, c2 = v / c2, 1.0
         if self.amsgrad:
             new["v_max"] = v = maximum(slots["v_max"], v)
+        if self.nesterov:
+            m, c1 = _look_ahead(self.b1, t, m, g), 1.0
+        if self.eps_root:
+            v = v + self.eps_root * c2
         root = sqrt(c2)
         if self.eps_hat:
             return -(lr * root / c1) * (m / (sqrt(v) + self.eps)), new
         return -(lr / c1) * (m / (sqrt(v) * (1.0 / root) + self.eps)), new
+
+
+def _look_ahead(b1: Any, t: Any, m: Any, g: Any) -> Any:
+    """Return the momentum as the next step will see it, corrected for its start at zero."""
+    return (b1 / unbias(b1, t + 1.0)) * m + ((1.0 - b1) / unbias(b1, t)) * g
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +137,10 @@ class RAdam(Rule):
         b1: in [0, 1).
         b2: in [0, 1).
         eps: above 0, or at a gradient of 0 the first steps divide 0 by 0.
+        eps_corrected: eps is added after the correction, to sqrt(v / (1 - b2^t)), as in Adam (optax).
+        eps_root: added to the corrected v, inside the root (optax); at least 0.
+        threshold: the r above which the second moment is trusted; at least 4.
+        nesterov: as in Adam (optax).
 
     References:
         Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond", 2019, arXiv:1908.03265.
@@ -130,9 +149,13 @@ class RAdam(Rule):
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
+    eps_corrected: bool = False
+    eps_root: float = 0.0
+    threshold: float = 5.0
+    nesterov: bool = False
 
     def __post_init__(self) -> None:
-        self._check(b1="[0, 1)", b2="[0, 1)", eps="[0, inf)")
+        self._check(b1="[0, 1)", b2="[0, 1)", eps="[0, inf)", eps_root="[0, inf)", threshold="[4, inf)")
 
     def init(self, x: Any) -> Slots:
         """Return the two moments."""
@@ -143,14 +166,21 @@ class RAdam(Rule):
         del x
         m = self.b1 * slots["m"] + (1.0 - self.b1) * g
         v = self.b2 * slots["v"] + (1.0 - self.b2) * (g * g)
-        c2 = unbias(self.b2, t)
+        new = {"m": m, "v": v}
+        c1, c2 = unbias(self.b1, t), unbias(self.b2, t)
         r0 = 2.0 / (1.0 - self.b2) - 1.0
         r = r0 - 2.0 * t * (1.0 - c2) / c2
-        is_sure = r > 5.0
+        is_sure = r > self.threshold
         r, r0 = where(is_sure, r, 6.0), where(is_sure, r0, 6.0, like=r)  # any values without a root of less than 0
         rectified = sqrt((r - 4.0) * (r - 2.0) * r0 / ((r0 - 4.0) * (r0 - 2.0) * r))
-        adaptive, plain = where(is_sure, rectified * sqrt(c2), 0.0), where(is_sure, 0.0, 1.0, like=r)
-        return -(lr / unbias(self.b1, t)) * (m * (adaptive / (sqrt(v) + self.eps) + plain)), {"m": m, "v": v}
+        root = sqrt(c2)
+        adaptive, plain = where(is_sure, rectified * root, 0.0), where(is_sure, 0.0, 1.0, like=r)
+        eps = self.eps * root if self.eps_corrected else self.eps
+        if self.nesterov:
+            m, c1 = _look_ahead(self.b1, t, m, g), 1.0
+        if self.eps_root:
+            v = v + self.eps_root * c2
+        return -(lr / c1) * (m * (adaptive / (sqrt(v) + eps) + plain)), new
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,6 +105,7 @@ class RMSprop(Rule):
             right digits and may be negative, which gives NaN, as in torch, optax and Keras.
         eps_inside: divide by sqrt(v + eps) instead (Keras).
         rate_in_buffer: m collects lr * n (Keras, optax).
+        start: the first value of v; at least 0.
 
     References:
         Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning", 2012; centered: Graves, 2013.
@@ -116,13 +117,14 @@ class RMSprop(Rule):
     centered: bool = False
     eps_inside: bool = False
     rate_in_buffer: bool = False
+    start: float = 0.0
 
     def __post_init__(self) -> None:
-        self._check(rho="[0, 1]", eps="[0, inf)", momentum="[0, 1]")
+        self._check(rho="[0, 1]", eps="[0, inf)", momentum="[0, 1]", start="[0, inf)")
 
     def init(self, x: Any) -> Slots:
         """Return the running means, and the momentum if there is one."""
-        slots = {"v": zeros_like(x)}
+        slots = {"v": zeros_like(x) + self.start}
         if self.centered:
             slots["a"] = zeros_like(x)
         if self.momentum:

@@ -104,6 +104,14 @@ class _VectorMath:
         return _map(_math.sign, x)
 
     @staticmethod
+    def log(x: Vector) -> Vector:
+        return Vector(_math.namespace_of(leaf).log(leaf) for leaf in x.leaves)
+
+    @staticmethod
+    def expm1(x: Vector) -> Vector:
+        return Vector(_math.namespace_of(leaf).expm1(leaf) for leaf in x.leaves)
+
+    @staticmethod
     def maximum(x: Any, y: Any) -> Vector:
         return _map(_math.maximum, x, y)
 
