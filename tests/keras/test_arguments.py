@@ -64,6 +64,7 @@ WRONG = [
     ("RMSprop", {"rho": 2.0}, "rho", ArgumentError),
     ("Adagrad", {"initial_accumulator_value": -0.1}, "initial_accumulator_value", ArgumentError),
     ("Lion", {"beta_1": 0.0}, "beta_1", ArgumentError),
+    ("Lion", {"beta_1": 1.0}, "beta_1", ArgumentError),  # Keras takes it: the step would not see its gradient
     ("RAdam", {"beta_1": 1.0}, "beta_1", ArgumentError),
     ("RAdam", {"learning_rate": math.nan}, "learning_rate", ArgumentError),
     ("DoG", {"start": -1.0}, "start", ArgumentError),

@@ -43,7 +43,7 @@ OPTIONS = [
     ("Adamax", {}),
     ("Adamax", {"beta_2": 0.9, "epsilon": 1e-2}),
     ("Lion", {}),
-    ("Lion", {"beta_1": 1.0}),
+    ("Lion", {"beta_1": 0.5}),
 ]
 each = pytest.mark.parametrize(("name", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else repr(v))
 plain = pytest.mark.parametrize(

@@ -298,7 +298,7 @@ class Lion(DropIn, as_keras_makes(keras.optimizers.Lion)):
 
     Args:
         learning_rate: a number, a schedule of Keras, or a function without arguments.
-        beta_1: of the step; in (0, 1].
+        beta_1: of the step; in (0, 1). Keras takes 1 too, with which a step would not see its gradient.
         beta_2: of the momentum; in [0, 1).
         weight_decay: and all that follow are those of every Keras optimizer.
 
@@ -308,7 +308,7 @@ class Lion(DropIn, as_keras_makes(keras.optimizers.Lion)):
     """
 
     slots: ClassVar[dict[str, str]] = {"m": "_momentums"}
-    bounds: ClassVar[dict[str, Bounds]] = {"beta_1": {"above": 0.0, "at_most": 1.0}}
+    bounds: ClassVar[dict[str, Bounds]] = {"beta_1": {"above": 0.0, "below": 1.0}}
 
     @property
     def rule(self) -> Rule:

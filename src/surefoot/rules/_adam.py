@@ -231,7 +231,7 @@ class Lion(Rule):
         m = b2 * m + (1 - b2) * g
 
     Args:
-        b1: of the interpolation; in [0, 1].
+        b1: of the interpolation; in [0, 1).
         b2: of the momentum; in [0, 1).
 
     References:
@@ -242,7 +242,7 @@ class Lion(Rule):
     b2: float = 0.99
 
     def __post_init__(self) -> None:
-        self._check(b1="[0, 1]", b2="[0, 1)")
+        self._check(b1="[0, 1)", b2="[0, 1)")
 
     def init(self, x: Any) -> Slots:
         """Return the momentum."""
