@@ -205,6 +205,13 @@ def test_every_configuration_of_torchs_own_table(name, options):
     run_both(name, options, torch.float64, bound(name))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not optim_db, reason=WHY_NOT or "-")
+@pytest.mark.parametrize(("name", "options"), CONFIGURATIONS, ids=lambda v: v if isinstance(v, str) else str(v))
+def test_every_configuration_of_torchs_own_table_for_500_steps(name, options):
+    run_both(name, options, torch.float64, bound(name), steps=500)
+
+
 # ---- where a kernel cannot serve ----------------------------------------------------------------------------------
 
 
