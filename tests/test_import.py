@@ -46,6 +46,18 @@ def test_importing_surefoot_takes_under_50_ms():
     assert best < 0.05, f"import surefoot took {1000 * best:.0f} ms at best"
 
 
+def test_the_torch_adapter_adds_under_100_ms_to_torchs_own_import():
+    pytest.importorskip("torch")
+    code = "import time, torch\nbegan = time.process_time()\nimport surefoot.torch\nsurefoot.torch.Adam\nprint(time.process_time() - began)"
+    best = min(ask(code) for _ in range(3))
+    assert best < 0.1, f"import surefoot.torch took {1000 * best:.0f} ms after torch"
+    assert not loaded_after("import surefoot.torch") & {"jax", "keras", "optax", "tensorflow", "matplotlib"}
+    modules = ask(
+        "import json, sys, surefoot.torch\nprint(json.dumps([m for m in sys.modules if m.startswith('torch._')]))"
+    )
+    assert "torch._dynamo" not in modules  # a second more
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["find", "--help"], ["--version"]])
 def test_asking_for_help_loads_nothing_heavy(arguments):
     code = (

@@ -3,6 +3,8 @@
 import re
 import shlex
 import subprocess
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,22 @@ def test_a_python_block_runs(body, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     for said in re.findall(r"^print\(.*\)  # (.+)$", body, re.MULTILINE):
         assert said in printed
+
+
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    space = {"__name__": page.stem.replace("-", "_")}
+    monkeypatch.setitem(sys.modules, space["__name__"], types.ModuleType(space["__name__"]))  # dataclasses look it up
+    for body in blocks:
+        exec(compile(body, page.name, "exec"), space)
+    printed = capsys.readouterr().out.splitlines()
+    said = [s for body in blocks for s in re.findall(r"^print\(.*\)  # (.+)$", body, re.MULTILINE)]
+    assert printed == said
 
 
 def test_every_link_to_a_file_leads_somewhere():

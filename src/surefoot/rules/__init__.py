@@ -37,6 +37,16 @@ from surefoot.rules._adaptive import Adagrad as Adagrad
 from surefoot.rules._adaptive import RMSprop as RMSprop
 from surefoot.rules._complete import Complete as Complete
 from surefoot.rules._dog import DoG as DoG
+from surefoot.rules._math import absolute as absolute
+from surefoot.rules._math import dot as dot
+from surefoot.rules._math import maximum as maximum
+from surefoot.rules._math import minimum as minimum
+from surefoot.rules._math import norm as norm
+from surefoot.rules._math import sign as sign
+from surefoot.rules._math import sqrt as sqrt
+from surefoot.rules._math import unbias as unbias
+from surefoot.rules._math import where as where
+from surefoot.rules._math import zeros_like as zeros_like
 from surefoot.rules._rule import Rule as Rule
 from surefoot.rules._sgd import SGD as SGD
 from surefoot.rules._vector import Vector as Vector
@@ -55,4 +65,14 @@ __all__ = [
     "RMSprop",
     "Rule",
     "Vector",
+    "absolute",
+    "dot",
+    "maximum",
+    "minimum",
+    "norm",
+    "sign",
+    "sqrt",
+    "unbias",
+    "where",
+    "zeros_like",
 ]

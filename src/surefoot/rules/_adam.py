@@ -171,10 +171,10 @@ class RAdam(Rule):
         r0 = 2.0 / (1.0 - self.b2) - 1.0
         r = r0 - 2.0 * t * (1.0 - c2) / c2
         is_sure = r > self.threshold
-        r, r0 = where(is_sure, r, 6.0), where(is_sure, r0, 6.0)  # any values without a root of less than 0
+        r, r0 = where(is_sure, r, 6.0), where(is_sure, r0, 6.0, like=r)  # any values without a root of less than 0
         rectified = sqrt((r - 4.0) * (r - 2.0) * r0 / ((r0 - 4.0) * (r0 - 2.0) * r))
         root = sqrt(c2)
-        adaptive, plain = where(is_sure, rectified * root, 0.0), where(is_sure, 0.0, 1.0)
+        adaptive, plain = where(is_sure, rectified * root, 0.0), where(is_sure, 0.0, 1.0, like=r)
         eps = self.eps * root if self.eps_corrected else self.eps
         if self.nesterov:
             m, c1 = _look_ahead(self.b1, t, m, g), 1.0
@@ -231,7 +231,7 @@ class Lion(Rule):
         m = b2 * m + (1 - b2) * g
 
     Args:
-        b1: of the interpolation; in [0, 1).
+        b1: of the interpolation; in [0, 1].
         b2: of the momentum; in [0, 1).
 
     References:
@@ -242,7 +242,7 @@ class Lion(Rule):
     b2: float = 0.99
 
     def __post_init__(self) -> None:
-        self._check(b1="[0, 1)", b2="[0, 1)")
+        self._check(b1="[0, 1]", b2="[0, 1)")
 
     def init(self, x: Any) -> Slots:
         """Return the momentum."""

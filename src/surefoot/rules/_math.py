@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 
@@ -22,7 +24,19 @@ def namespace_of(*values: Any) -> Any:
             return sys.modules["jax.numpy"]
         if root in ("torch", "numpy"):
             return sys.modules[root]
+        if root == "tensorflow":
+            return _tensorflow()
     return Numbers
+
+
+@cache
+def _tensorflow() -> Any:
+    """Return TensorFlow's functions under the arrays' names."""
+    tf = sys.modules["tensorflow"]
+    table = {name: getattr(tf, name) for name in ("sqrt", "abs", "sign", "maximum", "minimum", "where", "zeros_like")}
+    return SimpleNamespace(
+        **table, sum=tf.reduce_sum, expm1=tf.math.expm1, log=tf.math.log, constant=tf.constant, __name__="tensorflow"
+    )
 
 
 class Numbers:
@@ -97,13 +111,15 @@ def zeros_like(x: Any) -> Any:
     return namespace_of(x).zeros_like(x)
 
 
-def where(condition: Any, a: Any, b: Any) -> Any:
-    """Return `a` where the condition holds, else `b`."""
+def where(condition: Any, a: Any, b: Any, like: Any = None) -> Any:
+    """Return `a` where the condition holds, else `b`; two numbers take the type of `like`."""
     if isinstance(condition, bool):
         return a if condition else b
     ops = namespace_of(condition, a, b)
     if getattr(ops, "__name__", "") == "torch":  # two numbers would become float32; a float64 scalar widens no array
         a, b = (ops.tensor(v, dtype=ops.float64) if isinstance(v, int | float) else v for v in (a, b))
+    if getattr(ops, "__name__", "") == "tensorflow" and isinstance(a, int | float) and isinstance(b, int | float):
+        a = ops.constant(a, getattr(like, "dtype", None))  # TensorFlow mixes no types: two numbers would be float32
     return ops.where(condition, a, b)
 
 

@@ -22,7 +22,7 @@ class SGD(Rule):
         momentum: 0 for none; in [0, 1].
         dampening: in [0, 1]; torch's, 0 elsewhere.
         nesterov: look ahead along the momentum.
-        rate_in_buffer: m collects lr * g, so that a later rate does not rescale earlier steps (Keras).
+        rate_in_buffer: m collects the steps -lr * g, so that a later rate does not rescale earlier ones (Keras).
 
     References:
         Polyak, 1964; Nesterov, 1983; Sutskever et al., "On the importance of initialization and momentum", 2013.
@@ -45,7 +45,8 @@ class SGD(Rule):
         del x
         if not self.momentum:
             return -lr * g, {}
-        g = lr * g if self.rate_in_buffer else g
-        m = self.momentum * slots["m"] + where(t > 1, 1.0 - self.dampening, 1.0) * g
+        g = -lr * g if self.rate_in_buffer else g
+        added = where(t > 1, 1.0 - self.dampening, 1.0, like=lr) * g if self.dampening else g
+        m = self.momentum * slots["m"] + added
         step = g + self.momentum * m if self.nesterov else m
-        return (-step if self.rate_in_buffer else -lr * step), {"m": m}
+        return (step if self.rate_in_buffer else -lr * step), {"m": m}

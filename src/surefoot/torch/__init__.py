@@ -1,4 +1,4 @@
-"""surefoot for PyTorch.
+"""surefoot for PyTorch; names are loaded when they are first used.
 
 TorchJob    a training run of a torch model, for surefoot.find
 drive       owns the learning rate of any torch optimizer
@@ -9,6 +9,11 @@ RuleOptimizer
             any surefoot.rules.Rule as a torch optimizer
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 try:
     import torch as _torch  # noqa: F401  # pyright: ignore[reportUnusedImport] - asked only whether it is there
 except ImportError as _error:
@@ -16,21 +21,40 @@ except ImportError as _error:
 
     raise missing_extra("torch", "torch") from _error
 
-from surefoot.torch._drive import TorchLearningRate as TorchLearningRate
-from surefoot.torch._drive import drive as drive
-from surefoot.torch._job import TorchJob as TorchJob
-from surefoot.torch._optim import SGD as SGD
-from surefoot.torch._optim import Adadelta as Adadelta
-from surefoot.torch._optim import Adagrad as Adagrad
-from surefoot.torch._optim import Adam as Adam
-from surefoot.torch._optim import Adamax as Adamax
-from surefoot.torch._optim import AdamW as AdamW
-from surefoot.torch._optim import NAdam as NAdam
-from surefoot.torch._optim import RAdam as RAdam
-from surefoot.torch._optim import RMSprop as RMSprop
-from surefoot.torch._rule_optimizer import DoG as DoG
-from surefoot.torch._rule_optimizer import Lion as Lion
-from surefoot.torch._rule_optimizer import RuleOptimizer as RuleOptimizer
+if TYPE_CHECKING:
+    from surefoot.torch._drive import TorchLearningRate as TorchLearningRate
+    from surefoot.torch._drive import drive as drive
+    from surefoot.torch._job import TorchJob as TorchJob
+    from surefoot.torch._optim import SGD as SGD
+    from surefoot.torch._optim import Adadelta as Adadelta
+    from surefoot.torch._optim import Adagrad as Adagrad
+    from surefoot.torch._optim import Adam as Adam
+    from surefoot.torch._optim import Adamax as Adamax
+    from surefoot.torch._optim import AdamW as AdamW
+    from surefoot.torch._optim import NAdam as NAdam
+    from surefoot.torch._optim import RAdam as RAdam
+    from surefoot.torch._optim import RMSprop as RMSprop
+    from surefoot.torch._rule_optimizer import DoG as DoG
+    from surefoot.torch._rule_optimizer import Lion as Lion
+    from surefoot.torch._rule_optimizer import RuleOptimizer as RuleOptimizer
+
+_HOMES = {
+    "surefoot.torch._drive": ("TorchLearningRate", "drive"),
+    "surefoot.torch._job": ("TorchJob",),
+    "surefoot.torch._optim": (
+        "SGD",
+        "Adadelta",
+        "Adagrad",
+        "Adam",
+        "AdamW",
+        "Adamax",
+        "NAdam",
+        "RAdam",
+        "RMSprop",
+    ),
+    "surefoot.torch._rule_optimizer": ("DoG", "Lion", "RuleOptimizer"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "SGD",
@@ -49,3 +73,17 @@ __all__ = [
     "TorchLearningRate",
     "drive",
 ]
+
+
+if not TYPE_CHECKING:  # so that a misspelled name is a type error
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'surefoot.torch' has no attribute {name!r}")
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,157 @@
+"""On torch: all variables of a model in one native pass over memory, if they are on the CPU."""
+
+# Keras has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import is_
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+import keras
+import torch
+from surefoot._errors import SurefootWarning
+from surefoot.keras._vector_step import take_vector_step
+from surefoot.kernels import Batch, CannotBuild, Kernel, number_fields, structure, take_step, trace
+from surefoot.rules import Rule
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from surefoot.keras._step import RuleStep
+
+TYPES = {torch.float32: "float", torch.float64: "double"}
+
+
+@dataclass(slots=True)
+class Plan:
+    """What holds as long as the same variables are updated and the rule keeps its structure."""
+
+    structure: tuple[Any, ...]
+    variables: list[Any]  # Keras variables of the model
+    columns: list[Any]  # those, then those of the slots, slot by slot
+    numbers: dict[str, Any]  # Keras variables of the scalar slots
+    dtype: torch.dtype
+    sizes: list[int]  # bytes of each variable of the model
+    batch: Batch
+
+    def fits(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether a kernel can use tensors, one for each variable or several, as they are. A list is faster here."""
+        return (
+            [t.nbytes for t in tensors] == self.sizes * (len(tensors) // len(self.sizes))
+            and all([t.is_contiguous() for t in tensors])  # noqa: C419
+            and all([t.dtype is self.dtype for t in tensors])  # noqa: C419
+            and all([t.is_cpu for t in tensors])  # noqa: C419
+        )
+
+
+_plans: WeakKeyDictionary[Any, Plan] = WeakKeyDictionary()  # beside the optimizers, which are copied and pickled
+
+
+def take_torch_step(optimizer: RuleStep, grads: Sequence[Tensor], variables: list[Any], learning_rate: Any) -> bool:
+    """Take the step and return True; or return False, with nothing changed, where Keras' own foreach is faster."""
+    first = variables[0]
+    is_stateless = first.value is not first._value  # noqa: SLF001 - in Keras' stateless scope values are elsewhere
+    is_half = any(v.dtype not in ("float32", "float64") for v in variables)
+    if is_stateless or is_half or torch.compiler.is_compiling():
+        return take_vector_step(optimizer, grads, variables, learning_rate)
+    return take_native_step(optimizer, grads, variables, learning_rate)
+
+
+@torch.no_grad()
+def take_native_step(optimizer: RuleStep, grads: Sequence[Tensor], variables: list[Any], learning_rate: Any) -> bool:
+    """Take the step and return True; or return False, with nothing changed, where a kernel cannot serve."""
+    rule, plan = optimizer.rule, _plans.get(optimizer)
+    if plan is None or plan.structure != structure(rule) or not _are_same(plan.variables, variables):
+        plan = _make_plan(optimizer, rule, variables)
+        if plan is None:
+            return False
+        _plans[optimizer] = plan
+    grads = [g.contiguous() for g in grads]  # the same tensor where it is that already
+    tensors: list[Tensor] = [v._value for v in plan.columns]  # noqa: SLF001 - `value` looks for scopes: 2 us a variable
+    if not (plan.fits(grads) and plan.fits(tensors)):
+        return False
+    pointers, count = plan.batch.pointers, len(grads)
+    addresses = np.array([t.data_ptr() for t in tensors], dtype=np.uint64).reshape(-1, count)
+    pointers[:, 0], pointers[:, 2:] = addresses[0], addresses[1:].T
+    pointers[:, 1] = [g.data_ptr() for g in grads]
+    values = {"t": _number(optimizer.iterations) + 1.0, "lr": _number(learning_rate), **number_fields(rule)}
+    values |= {name: _number(variable) for name, variable in plan.numbers.items()}
+    take_step([plan.batch], [[values]], torch.get_num_threads())
+    for name, variable in plan.numbers.items():
+        variable.assign(values[name])
+    _increment_version(tensors[:count])  # a backward pass through old values must fail
+    return True
+
+
+def _make_plan(optimizer: RuleStep, rule: Rule, variables: list[Any]) -> Plan | None:
+    """Return a plan whose kernel is built, or None where there can be none."""
+    tensors: list[Tensor] = [v.value for v in variables]
+    dtype = tensors[0].dtype
+    if dtype not in TYPES or not all(t.is_cpu for t in tensors):
+        return None
+    slots = optimizer.slots_for(variables)
+    program = trace(rule)
+    try:
+        kernel = Kernel(program, TYPES[dtype], _openmp())
+    except CannotBuild as reason:
+        _say(str(reason))
+        return None
+    return Plan(
+        structure=structure(rule),
+        variables=list(variables),
+        columns=[*variables, *(v for name in program.arrays[2:] for v in slots[name])],
+        numbers={name: slots[name] for name in rule.scalar_slots},
+        dtype=dtype,
+        sizes=[t.nbytes for t in tensors],
+        batch=Batch(kernel, [program], [t.numel() for t in tensors], [0] * len(tensors)),
+    )
+
+
+def _are_same(known: list[Any], present: list[Any]) -> bool:
+    return len(known) == len(present) and all(map(is_, known, present))
+
+
+def _number(variable: Any) -> float:
+    return float(cast("Any", keras.ops.convert_to_tensor(variable)))
+
+
+def _increment_version(tensors: list[Tensor]) -> None:
+    try:
+        torch.autograd.graph.increment_version(tensors)
+    except (AttributeError, TypeError):  # torch before 2.6 takes one at a time
+        for tensor in tensors:
+            torch.autograd.graph.increment_version(tensor)
+
+
+@lru_cache(maxsize=1)
+def _openmp() -> str | None:
+    """Return torch's own OpenMP runtime: a second one in the process would fight for the cores."""
+    folder = Path(torch.__file__).parent / "lib"
+    return next((str(f) for f in sorted(folder.glob("libgomp*"))), None)
+
+
+@lru_cache(maxsize=16)
+def _say(reason: str) -> None:
+    """Warn once a reason, at the line of the user's that takes the step."""
+    frame, level = sys._getframe(), 1  # noqa: SLF001 - the only way to know whose line it is  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in (
+        "surefoot",
+        "keras",
+        "torch",
+    ):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(
+        f"surefoot takes optimizer steps in torch's operations, which are slower, because {reason}",
+        SurefootWarning,
+        stacklevel=level,
+    )

@@ -1,0 +1,109 @@
+"""Any rule as a Keras optimizer: all of `surefoot.rules`, whole-model rules, and one made up on the spot."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+import keras
+from surefoot import rules
+from surefoot._errors import ArgumentError
+from surefoot.keras import DoG, RAdam, RuleOptimizer
+from surefoot.rules._math import norm, sqrt, zeros_like
+from surefoot.testing import check_rule
+from surefoot.testing._rules import SETTINGS, follow
+
+from ..rules.examples import RULES
+from .driving import path_of, same, variables
+
+RANDOM = np.random.default_rng(5)
+STARTS = [RANDOM.normal(size=3), RANDOM.normal(size=(2, 2))]
+GRADS = [(RANDOM.normal(size=3), RANDOM.normal(size=(2, 2))) for _ in range(30)]
+
+
+@pytest.fixture
+def float64_rates(float64):
+    """Let Keras keep the learning rate in double precision."""
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx(before)
+
+
+def train(rule, start, gradients, learning_rates, *, interrupt, settings):
+    def fresh(arrays):
+        mine = variables(*arrays, dtype=str(start[0].dtype))
+        optimizer = RuleOptimizer(rules.Complete(rule=rule, **settings), 1.0)
+        optimizer.build(mine)
+        return mine, optimizer
+
+    mine, optimizer = fresh(start)
+    for step, (row, lr) in enumerate(zip(gradients, learning_rates, strict=True)):
+        if step == interrupt:
+            store = {}
+            optimizer.save_own_variables(store)
+            mine, optimizer = fresh([np.array(keras.ops.convert_to_numpy(v)) for v in mine])
+            optimizer.load_own_variables({name: np.array(value) for name, value in store.items()})
+        optimizer.learning_rate = lr
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in row], mine)
+    return [np.array(keras.ops.convert_to_numpy(v)) for v in mine]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_rule_keeps_to_the_contract(rule, float64_rates):
+    settings = SETTINGS if rule in (rules.SGD(momentum=0.9), rules.NAdam()) else ("plain",)
+    check_rule(rule, train, settings=tuple(settings))
+
+
+def by_hand(rule, lr):
+    x = [np.concatenate([a.ravel() for a in row]) for row in follow(rule, STARTS, GRADS, [lr] * len(GRADS))]
+    return np.array(x[1:])
+
+
+def test_radam_and_dog_are_their_rules():
+    same(path_of(RAdam(0.1, 0.8, 0.9, 1e-3), STARTS, GRADS), by_hand(rules.RAdam(b1=0.8, b2=0.9, eps=1e-3), 0.1), 1e-5)
+    dog = DoG(start=0.01, is_start_absolute=True, epsilon=1e-3)
+    same(path_of(dog, STARTS, GRADS), by_hand(rules.DoG(start=0.01, is_start_absolute=True, eps=1e-3), 1.0), 1e-5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calm(rules.Rule):
+    """Momentum that takes steps no longer than the weights are far from zero: made up, and needs the whole model."""
+
+    beta: float = 0.9
+    scalar_slots: ClassVar[tuple[str, ...]] = ("longest",)
+    is_global: ClassVar[bool] = True
+
+    def init(self, x: Any) -> dict[str, Any]:
+        return {"m": zeros_like(x), "longest": 0.0}
+
+    def step(self, x: Any, g: Any, t: Any, lr: Any, **slots: Any) -> tuple[Any, dict[str, Any]]:
+        m = self.beta * slots["m"] + (1.0 - self.beta) * g
+        size = norm(m)
+        return -(lr * (1.0 + norm(x)) / sqrt(1.0 + size * size)) * m, {"m": m, "longest": slots["longest"] + size}
+
+
+def test_a_made_up_rule_trains_a_model():
+    x = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
+    y = x @ np.array([[1.0], [-1.0], [2.0]], "float32")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile(optimizer=RuleOptimizer(Calm(beta=0.8), 0.1), loss="mse")
+    losses = model.fit(x, y, batch_size=16, epochs=10, verbose=0).history["loss"]
+    assert losses[-1] < 0.05 * losses[0]
+
+
+def test_a_rule_of_ones_own_is_loaded_once_keras_knows_it():
+    written = keras.optimizers.serialize(RuleOptimizer(rules.Complete(rule=Calm(beta=0.5), clip_norm=1.0), 0.1))
+    again = keras.optimizers.deserialize(written, custom_objects={"Calm": Calm})
+    assert again.rule == rules.Complete(rule=Calm(beta=0.5), clip_norm=1.0)
+    with pytest.raises(ArgumentError, match="register_keras_serializable"):
+        RuleOptimizer.from_config(RuleOptimizer(Calm(), 0.1).get_config())
+
+
+def test_scalar_slots_are_one_variable_each_for_the_whole_model():
+    optimizer = RuleOptimizer(Calm(), 0.1)
+    path_of(optimizer, STARTS, GRADS[:3])
+    assert [v.shape for v in optimizer.variables[2:]] == [(3,), (2, 2), ()]
+    assert [v.name for v in optimizer.variables[2:]] == ["w0_m", "w1_m", "longest"]
