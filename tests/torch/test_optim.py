@@ -480,7 +480,8 @@ def test_parameters_may_move_to_other_memory():
         *((name, {"lr": float("nan")}) for name in (*NAMES[1:], "Lion")),  # torch's SGD takes it
         *((name, {"weight_decay": -1.0}) for name in (*NAMES, "Lion")),
         *((name, {"eps": -1.0}) for name in NAMES[1:]),
-        *((name, {"betas": (1.0, 0.9)}) for name in ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Lion")),
+        *((name, {"betas": (1.0, 0.9)}) for name in ("Adam", "AdamW", "NAdam", "RAdam", "Adamax")),
+        ("Lion", {"betas": (0.9, 1.0)}),
         ("SGD", {"momentum": -1.0}),
         ("SGD", {"nesterov": True}),
         ("Adadelta", {"rho": 2.0}),
