@@ -13,32 +13,8 @@ import pytest
 from surefoot import ArgumentError, ArgumentTypeError, rules
 from surefoot.rules import SGD, Adadelta, Adagrad, Adam, Adamax, DoG, Lion, NAdam, RAdam, RMSprop
 
-RULES = [
-    SGD(),
-    SGD(momentum=0.9, dampening=0.3, nesterov=True),  # 0.7 is not a float32
-    SGD(momentum=0.9, rate_in_buffer=True),
-    Lion(),
-    Adagrad(lr_decay=0.1, start=0.1),
-    Adagrad(eps_inside=True),
-    RMSprop(),
-    RMSprop(centered=True, momentum=0.9),
-    RMSprop(start=1.0),
-    RMSprop(centered=True, momentum=0.9, eps_inside=True, rate_in_buffer=True),
-    Adadelta(),
-    Adamax(),
-    Adamax(eps_outside=True),
-    Adam(),
-    Adam(b1=0.0, b2=0.0),
-    Adam(eps_hat=True),
-    Adam(amsgrad=True),
-    Adam(amsgrad=True, amsgrad_corrected=True),
-    Adam(nesterov=True, eps_root=1e-3),
-    NAdam(),
-    RAdam(),
-    RAdam(b2=0.5),
-    RAdam(b2=0.9, eps_corrected=True, eps_root=1e-3, threshold=6.5, nesterov=True),
-    DoG(),
-]
+from .examples import RULES, SoftSign
+
 every_rule = pytest.mark.parametrize("rule", RULES, ids=repr)
 
 GRADIENTS = np.random.default_rng(3).normal(size=20)
@@ -111,7 +87,7 @@ def test_step_returns_the_slots_of_init_and_changes_nothing_in_place(rule):
 @every_rule
 def test_rule_is_a_value(rule):
     assert pickle.loads(pickle.dumps(rule)) == rule
-    assert eval(repr(rule), vars(rules)) == rule
+    assert eval(repr(rule), {**vars(rules), "SoftSign": SoftSign}) == rule
     assert hash(rule) == hash(pickle.loads(pickle.dumps(rule)))
 
 

@@ -20,7 +20,7 @@ FLAGS = (
     "-std=c++17",
     "-O3",
     "-march=native",
-    "-mprefer-vector-width=512",
+    *(("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()),
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fPIC",

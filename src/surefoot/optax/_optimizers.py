@@ -331,7 +331,7 @@ def radam(
     """Adam that is plain momentum until its second moment can be trusted: `optax.radam`.
 
     Use it as Adam, where a warm-up is not wanted; see `surefoot.rules.RAdam` for the formula. In float32 the step at which
-    trust begins is 1e-2 nearer to it than optax's.
+    trust begins is nearer to it than optax's, whose 1 - b2^t is off by 1e-5 there.
 
     Args:
         learning_rate: a number, a schedule or a JAX array; see `from_rule`.
