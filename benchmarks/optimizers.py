@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from surefoot.kernels import Batch, Kernel, take_step, trace
+from surefoot.kernels import Batch, Kernel, bundled_openmp, take_step, trace
 from surefoot.rules import Rule
 
 RECORDS = Path(__file__).parent / "records"
@@ -152,10 +152,9 @@ def child(framework: str, threads: int, given: argparse.Namespace) -> None:
     openmp = None
     if framework == "torch":
         import torch
-        from surefoot.torch._plan import openmp as runtime
 
         torch.set_num_threads(threads)
-        openmp = runtime()
+        openmp = bundled_openmp(torch.__file__)
     for shape in given.shapes:
         shapes = SHAPES[shape]()
         count = sum(int(np.prod(s)) for s in shapes)

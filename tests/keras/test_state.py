@@ -275,7 +275,7 @@ def test_without_a_compiler_the_numbers_are_the_same_and_it_is_said_once(name, m
 
     fused = np.concatenate([np.ravel(ops.convert_to_numpy(v)) for v in some_steps(make(name))])
     monkeypatch.setattr(_torch_step, "Kernel", refuse)
-    _torch_step._say.cache_clear()
+    _torch_step.say_slow.cache_clear()
     with pytest.warns(SurefootWarning, match="no compiler in this test") as said:
         slow = np.concatenate([np.ravel(ops.convert_to_numpy(v)) for v in some_steps(make(name))])
     assert sum(w.category is SurefootWarning for w in said) == 1

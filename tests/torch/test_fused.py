@@ -231,7 +231,7 @@ def test_without_a_compiler_torch_takes_the_steps_and_it_is_said_once(monkeypatc
 
     monkeypatch.setattr(_fused, "load", refuse)
     _fused._can_build.cache_clear()
-    _fused._say.cache_clear()
+    _fused.say_slow.cache_clear()
     try:
         with pytest.warns(SurefootWarning, match=r"install g\+\+") as said:
             mine, _ = run(ours.Adam)

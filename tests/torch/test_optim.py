@@ -72,7 +72,7 @@ def no_compiler(monkeypatch):
     monkeypatch.setattr(_build, "compiler", lambda: None)
     _build.load.cache_clear()
     _fused._can_build.cache_clear()
-    _fused._say.cache_clear()
+    _fused.say_slow.cache_clear()
     yield
     _build.load.cache_clear()
     _fused._can_build.cache_clear()

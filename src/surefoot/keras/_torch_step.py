@@ -6,13 +6,9 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from operator import is_
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -20,9 +16,18 @@ import numpy as np
 
 import keras
 import torch
-from surefoot._errors import SurefootWarning
 from surefoot.keras._vector_step import take_vector_step
-from surefoot.kernels import Batch, CannotBuild, Kernel, number_fields, structure, take_step, trace
+from surefoot.kernels import (
+    Batch,
+    CannotBuild,
+    Kernel,
+    bundled_openmp,
+    number_fields,
+    say_slow,
+    structure,
+    take_step,
+    trace,
+)
 from surefoot.rules import Rule
 from torch import Tensor
 
@@ -107,9 +112,9 @@ def _make_plan(optimizer: RuleStep, rule: Rule, variables: list[Any]) -> Plan | 
     slots = optimizer.slots_for(variables)
     program = trace(rule)
     try:
-        kernel = Kernel(program, TYPES[dtype], _openmp())
+        kernel = Kernel(program, TYPES[dtype], bundled_openmp(torch.__file__))
     except CannotBuild as reason:
-        _say(str(reason))
+        say_slow("takes optimizer steps in torch's operations", str(reason), ("surefoot", "keras", "torch"))
         return None
     return Plan(
         structure=structure(rule),
@@ -136,27 +141,3 @@ def _increment_version(tensors: list[Tensor]) -> None:
     except (AttributeError, TypeError):  # torch before 2.6 takes one at a time
         for tensor in tensors:
             torch.autograd.graph.increment_version(tensor)
-
-
-@lru_cache(maxsize=1)
-def _openmp() -> str | None:
-    """Return torch's own OpenMP runtime: a second one in the process would fight for the cores."""
-    folder = Path(torch.__file__).parent / "lib"
-    return next((str(f) for f in sorted(folder.glob("libgomp*"))), None)
-
-
-@lru_cache(maxsize=16)
-def _say(reason: str) -> None:
-    """Warn once a reason, at the line of the user's that takes the step."""
-    frame, level = sys._getframe(), 1  # noqa: SLF001 - the only way to know whose line it is  # pyright: ignore[reportPrivateUsage]
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in (
-        "surefoot",
-        "keras",
-        "torch",
-    ):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(
-        f"surefoot takes optimizer steps in torch's operations, which are slower, because {reason}",
-        SurefootWarning,
-        stacklevel=level,
-    )

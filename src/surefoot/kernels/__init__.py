@@ -10,7 +10,9 @@ interpret  the same step with a framework's own operations
 """
 
 from surefoot.kernels._build import CannotBuild as CannotBuild
+from surefoot.kernels._build import bundled_openmp as bundled_openmp
 from surefoot.kernels._build import load as load
+from surefoot.kernels._build import say_slow as say_slow
 from surefoot.kernels._cpp import source as source
 from surefoot.kernels._cpp import tasks as tasks
 from surefoot.kernels._interpret import interpret as interpret
@@ -29,9 +31,11 @@ __all__ = [
     "Kernel",
     "Pass",
     "Program",
+    "bundled_openmp",
     "interpret",
     "load",
     "number_fields",
+    "say_slow",
     "source",
     "structure",
     "take_step",

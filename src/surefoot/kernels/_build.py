@@ -10,9 +10,13 @@ import platform
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
+import warnings
 from functools import lru_cache
 from pathlib import Path
+
+from surefoot._errors import SurefootWarning
 
 log = logging.getLogger("surefoot")
 
@@ -142,3 +146,27 @@ def _processor() -> str:
         return platform.processor()
     lines = [line for line in info.splitlines() if line.startswith(("model name", "flags", "Features"))]
     return "\n".join(dict.fromkeys(lines))
+
+
+def bundled_openmp(package: str) -> str | None:
+    """Return the OpenMP runtime that a package brings along: a second one in the process would fight for the cores.
+
+    Args:
+        package: path of the package's `__init__.py`.
+    """
+    return next((str(f) for f in sorted((Path(package).parent / "lib").glob("libgomp*"))), None)
+
+
+@lru_cache(maxsize=16)
+def say_slow(instead: str, reason: str, inside: tuple[str, ...]) -> None:
+    """Warn, once for each reason, that a slower step is taken; at the line of the user's that takes the step.
+
+    Args:
+        instead: what is done.
+        reason: why.
+        inside: packages whose lines are not the user's.
+    """
+    frame, level = sys._getframe(), 1  # noqa: SLF001 - the only way to know whose line it is  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(f"surefoot {instead}, which is slower, because {reason}", SurefootWarning, stacklevel=level)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from surefoot.kernels._trace import Pass, Program
 
 CHUNK = 1 << 16  # elements of one task: large enough to hide the scheduling, small enough to share evenly
-ALONE = 32_768  # below this many elements in all, threads cost more than they save
+SHARE = 1 << 17  # elements that a thread must have: with fewer, waking it and waiting for it cost more than it saves
 
 _OPERATIONS = {
     "+": "{} + {}",

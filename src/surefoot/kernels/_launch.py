@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from surefoot.kernels._build import load
-from surefoot.kernels._cpp import ALONE, source, tasks
+from surefoot.kernels._cpp import SHARE, source, tasks
 from surefoot.kernels._trace import Program
 
 _POINTER = ctypes.c_void_p
@@ -58,7 +58,7 @@ class Batch:
     pointers: Any = field(init=False)
     tasks: Any = field(init=False)
     leaves: Any = field(init=False)
-    _is_large: bool = field(init=False)
+    _most: int = field(init=False)  # threads
     _addresses: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Batch:
         self.pointers = np.zeros((len(self.sizes), len(program.arrays)), dtype=np.uint64)
         self.tasks = np.array(tasks(self.sizes, self.rows), dtype=np.int64).reshape(-1, 4)
         self.leaves = np.zeros((len(self.sizes), program.leaf_sums))
-        self._is_large = sum(self.sizes) >= ALONE
+        self._most = max(1, sum(self.sizes) // SHARE)
         self._addresses = (self.pointers.ctypes.data, self.tasks.ctypes.data, len(self.tasks))
 
     def run(self, number: int, values: Sequence[dict[str, float]], threads: int) -> dict[str, float]:
@@ -78,7 +78,7 @@ class Batch:
         self.kernel.passes[number](
             scalars.ctypes.data,
             *self._addresses,
-            threads if self._is_large else 1,
+            min(threads, self._most),
             sums.ctypes.data if wanted else None,
             self.leaves.ctypes.data if program.leaf_sums else None,
         )

@@ -7,8 +7,6 @@ serve (another device, a half-precision type, a tensor that is not contiguous, n
 
 from __future__ import annotations
 
-import sys
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import lru_cache, wraps
@@ -21,10 +19,10 @@ from torch.optim import Optimizer
 import torch
 from surefoot import rules
 from surefoot._checks import number, refuse
-from surefoot._errors import ArgumentError, ArgumentTypeError, StateError, SurefootWarning
-from surefoot.kernels import CannotBuild, interpret, load, trace
+from surefoot._errors import ArgumentError, ArgumentTypeError, StateError
+from surefoot.kernels import CannotBuild, bundled_openmp, interpret, load, say_slow, trace
 from surefoot.rules import Complete, Rule
-from surefoot.torch._plan import TYPES, Group, Member, Plan, make_plan, members_of, needs_host, openmp
+from surefoot.torch._plan import TYPES, Group, Member, Plan, make_plan, members_of, needs_host
 from torch import Tensor
 
 _ZERO = torch.zeros(())
@@ -321,24 +319,15 @@ def _unhooked(step: Any) -> Callable[[], Any]:
 def _can_build() -> bool:
     """Whether a kernel can be built and loaded here; says once why not."""
     try:
-        load('extern "C" int answer() { return 42; }\n', openmp())
+        load('extern "C" int answer() { return 42; }\n', bundled_openmp(torch.__file__))
     except CannotBuild as reason:
         _say(str(reason))
         return False
     return True
 
 
-@lru_cache(maxsize=16)
 def _say(reason: str) -> None:
-    """Warn once a reason, at the line of the user's that takes the step."""
-    frame, level = sys._getframe(), 1  # noqa: SLF001 - the only way to know whose line it is  # pyright: ignore[reportPrivateUsage]
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("surefoot", "torch"):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(
-        f"surefoot takes torch's own optimizer steps, which are slower, because {reason}",
-        SurefootWarning,
-        stacklevel=level,
-    )
+    say_slow("takes torch's own optimizer steps", reason, ("surefoot", "torch"))
 
 
 Host = TypeVar("Host", bound=FusedStep)

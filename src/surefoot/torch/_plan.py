@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from operator import is_, itemgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from surefoot.kernels import Batch, Kernel, Program, number_fields, structure, take_step, trace
+from surefoot.kernels import Batch, Kernel, Program, bundled_openmp, number_fields, structure, take_step, trace
 from surefoot.rules import Complete, Vector
 from surefoot.torch._gather import Gatherer, native
 from torch import Tensor
@@ -163,7 +162,7 @@ def make_plan(optimizer: FusedStep, groups: list[Group]) -> Plan | None:
     for group, program in zip(groups, programs, strict=True):
         for dtype in {p.dtype for p in group.parameters if p.grad is not None}:
             key = (dtype, program.identity)
-            kernels[key] = kernels.get(key) or Kernel(program, TYPES[dtype], openmp())
+            kernels[key] = kernels.get(key) or Kernel(program, TYPES[dtype], bundled_openmp(torch.__file__))
     sorted_: dict[tuple[Any, ...], list[Member]] = {}
     for member in members_of(optimizer, groups, programs):
         sorted_.setdefault((member.parameters[0].dtype, member.program.identity), []).append(member)
@@ -271,10 +270,3 @@ def _increment_version(tensors: list[Tensor]) -> None:
     except (AttributeError, TypeError):  # torch before 2.6 takes one at a time
         for tensor in tensors:
             torch.autograd.graph.increment_version(tensor)
-
-
-@lru_cache(maxsize=1)
-def openmp() -> str | None:
-    """Return torch's own OpenMP runtime: a second one in the process would fight for the cores."""
-    folder = Path(torch.__file__).parent / "lib"
-    return next((str(f) for f in sorted(folder.glob("libgomp*"))), None)
