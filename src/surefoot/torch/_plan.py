@@ -73,6 +73,9 @@ class Member:
     parameters: list[Tensor] = field(default_factory=list[Tensor])
     states: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     shared: dict[str, Tensor] = field(default_factory=dict[str, Tensor])  # one tensor for all, while a plan holds
+    views: dict[str, Any] = field(
+        default_factory=dict[str, Any]
+    )  # the same memory by the rule's names, as NumPy's: fast
 
 
 @dataclass(slots=True)
@@ -125,22 +128,24 @@ class Plan:
 
     def run(self, optimizer: FusedStep) -> None:
         """Take a step: scalars, then one pass after another over the memory of all parameters."""
-        has_step, slots = optimizer.has_step, optimizer.slots
+        has_step = optimizer.has_step
         values: list[list[dict[str, float]]] = []
         for bucket in self.buckets:
             rows: list[dict[str, float]] = []
             for member in bucket.members:
                 if has_step:
-                    member.t = member.shared["step"].add_(1.0).item()
-                numbers = {name: member.shared[slots[name]].item() for name in member.group.rule.scalar_slots}
-                lr = float(member.group.group["lr"])
-                rows.append({"t": member.t, "lr": lr, **member.group.numbers, **numbers})
+                    member.views["step"] += 1.0
+                    member.t = float(member.views["step"])
+                row = {"t": member.t, "lr": float(member.group.group["lr"]), **member.group.numbers}
+                for name in member.group.rule.scalar_slots:
+                    row[name] = float(member.views[name])
+                rows.append(row)
             values.append(rows)
         take_step([b.batch for b in self.buckets], values, torch.get_num_threads())
         for bucket, rows in zip(self.buckets, values, strict=True):
             for member, row in zip(bucket.members, rows, strict=True):
                 for name in member.group.rule.scalar_slots:
-                    member.shared[slots[name]].fill_(row[name])
+                    member.views[name][...] = row[name]
             bucket.bump()  # a backward pass through old values must fail
 
     def release(self) -> None:
@@ -199,7 +204,8 @@ def _start(optimizer: FusedStep, group: Group, parameters: list[Tensor], names: 
     missing = [i for i, state in enumerate(states) if any(state.get(name) is None for name in wanted)]
     for state in states:
         if optimizer.has_step and "step" not in state:
-            state["step"] = torch.tensor(0.0)
+            is_wide = torch.get_default_dtype() is torch.float64
+            state["step"] = torch.tensor(0.0, dtype=torch.float64 if is_wide else torch.float32)  # as torch has it
     if not missing:
         return
     start = group.rule.init(Vector(parameters[i].detach() for i in missing))
@@ -229,10 +235,12 @@ def _bucket(optimizer: FusedStep, kernel: Kernel, members: list[Member]) -> Buck
     batch = Batch(kernel, [member.program for member in members], sizes, rows)
     slots = [optimizer.slots[name] for name in kernel.program.arrays[2:]]
     states = [state for member in members for state in member.states]
-    shared = [optimizer.slots[name] for name in members[0].group.rule.scalar_slots]
-    shared += ["step"] if optimizer.has_step else []
+    numbers = {name: optimizer.slots[name] for name in members[0].group.rule.scalar_slots}
+    numbers |= {"step": "step"} if optimizer.has_step else {}
+    shared = list(numbers.values())
     for member in members:
         member.shared = {name: member.states[0][name].clone() for name in shared}
+        member.views = {ours: member.shared[theirs].numpy() for ours, theirs in numbers.items()}
         for state in member.states:
             state.update(member.shared)
     for column, name in enumerate(slots, 2):
