@@ -50,7 +50,7 @@ def write_answer(search: Method, *, is_complete: bool) -> Answer:
     belief = search.belief()
     low, high = belief.low, belief.high
     if isinstance(search, ForkMethod) and search.winner is not None:
-        down, up = RACE_INTERVAL[search.racers]
+        down, up = RACE_INTERVAL[min(search.racers, 3)]
         x, low, high = search.winner, search.winner + down, search.winner + up
     elif isinstance(search, ForkMethod):
         x = search.snapped(belief.pick)

@@ -1,9 +1,8 @@
-"""The fork rung and the race: pieces of the real run, at a few rates."""
+"""The fork rung: pieces of the real run at a few rates, annealed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from surefoot.search._steps import Bench, LossScale, Point
@@ -18,7 +17,6 @@ SHIFT, SHIFT_MANY, SHIFT_EDGE = 0.25, -1.4, -0.3  # from the bracket's vertex to
 SPREAD = 0.8  # octaves from the middle of the first two forks to each
 STRIDE = 1.2  # octaves from the best fork to the next one outside
 CENSORED_FORK = 0.8  # log loss above the best that a fork that blew up counts as
-LOOKS_WORSE, LOOKS_BETTER = 0.05, 0.03  # log loss per octave, of a rate in the middle of the run against its end
 HOPELESS = 0.5  # a trunk whose log loss is this much above the best one's is not forked
 
 
@@ -129,36 +127,3 @@ class ForkRung:
             middle = self._bench.trunk(x, then)
             self._points[x] = middle if middle.is_diverged else self._bench.fork(x, anneal)
         return True
-
-
-def race(
-    bench: Bench, xs: Sequence[float], cuts: Sequence[tuple[int, int]], *, overfit: float
-) -> tuple[float, list[Point]]:
-    """Train the real runs of `xs` on; at each cut (step, how many to keep) the worst stop.
-
-    They are compared in the middle, where their rates are still high. There a high rate looks worse than it will be
-    after the decay, except where the run over-fits, where it looks better: at all cuts but the last, log losses are
-    corrected for that, by octave.
-
-    Args:
-        bench: where they are trained.
-        xs: the candidates.
-        cuts: (step, how many to keep), the last keeps one.
-        overfit: how likely the run over-fits.
-
-    Returns:
-        The winner's x, and the last point of each candidate.
-    """
-    running = list(dict.fromkeys(xs))
-    points: dict[float, Point] = {}
-    for number, (step, keep) in enumerate(cuts, 1):
-        for x in running:
-            points[x] = bench.trunk(x, step)
-        scale = LossScale.of([p.loss for p in points.values()], bench.initial_loss)
-        slope = 0.0 if number == len(cuts) and number > 1 else overfit * LOOKS_BETTER - (1.0 - overfit) * LOOKS_WORSE
-        judged = {x: scale(points[x].loss) + slope * x for x in running}
-        ranked = sorted(running, key=lambda x: (judged[x], x))
-        for x in ranked[keep:]:
-            bench.abandon(x, f"stopped at step {step}: others promised a lower validation loss")
-        running = ranked[:keep]
-    return running[0], list(points.values())

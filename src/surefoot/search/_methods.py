@@ -21,14 +21,16 @@ from surefoot.search._belief import (
     bracket_evidence,
     vertex_of,
 )
-from surefoot.search._forks import CENSORED_FORK, HOPELESS, ForkRung, Forks, race, shift_to_forks
+from surefoot.search._forks import CENSORED_FORK, HOPELESS, ForkRung, Forks, shift_to_forks
 from surefoot.search._lab import Lab
+from surefoot.search._race import SNAP, Race, near_trunk
 from surefoot.search._steps import LossScale, Point, bracket, divergence_edge, fill, initial_of
 
 LEAST_STEPS = 20  # of a run of the first rung: shorter ones measure their own warm-up
 TOLERANCE = 1.1  # the budget is kept to within this factor
-SNAP = 0.33  # octaves within which a trained trunk's rate is taken instead of the pick
-RACE_SPREAD = {2: 0.84, 3: 1.2}  # candidates stand at the pick and this many sd to its sides
+RACE_GAP = 1.2  # sd of the belief between the first two racers; of 1.0, 1.2 and 1.5 the best on six design seeds
+RACE_MARGIN = 0.7  # octaves that racers keep below the lowest rate that broke a run: another seed breaks earlier
+RACE_BEYOND = 0.6  # octaves above the highest fork that they may stand where that has survived within the margin
 LEAST_SD = 0.7  # octaves: candidates nearer than this could not be told apart
 CONSTANT = (1.4, 0.7)  # the best rate of a run that does not decay lies this much lower, mean and sd
 
@@ -149,9 +151,10 @@ class ForkMethod(Method):
         middle = vertex + shift_to_forks(vertex, self.edge, epochs)
         self._rung = ForkRung(lab, middle, self.edge, self.low, self.high)
         self._rung.run()
-        if self.budget >= 1.4 and self._rung.result.finished:
+        forks = self._rung.result
+        if self.budget >= 1.4 and forks.finished:
             lab.rung = "race"
-            self._race()
+            self._race(forks)
 
     def belief(self) -> Belief:
         """Return the belief from bracket and forks, or from the bracket alone."""
@@ -189,8 +192,7 @@ class ForkMethod(Method):
 
     def snapped(self, x: float, within: float = SNAP) -> float:
         """Return the rate of a trained trunk that is near `x`, or `x`."""
-        near = [t for t in self.lab.trunks(3 * self.lab.total_steps // 16) if abs(t - x) <= within]
-        return min(near, key=lambda t: (abs(t - x), t), default=x)
+        return near_trunk(self.lab, x, within)
 
     def _real_edge(self, forks: Forks) -> float:
         """Return the edge as the real runs know it: above the bracket's only where a real run has survived."""
@@ -200,34 +202,31 @@ class ForkMethod(Method):
             edge = min(edge, max(min(forks.broken) - 0.25, survived + EDGE_MARGIN))
         return edge
 
-    def _race(self) -> None:
-        """Race the most candidates that the budget allows; the winner's steps are part of the real run and not counted."""
+    def _race(self, forks: Forks) -> None:
+        """Race real runs around the pick, as far as the budget goes."""
         belief, lab, total = self.belief(), self.lab, self.lab.total_steps
-        forks = self.forks
-        top = min(self.high, self._real_edge(forks) - EDGE_MARGIN) if forks else self.high
-        half, late = total // 2, total if self.budget >= 3.0 else 3 * total // 4
-        plans: list[tuple[int, list[tuple[int, int]]]] = [(2, [(half, 1)])]
-        if self.budget >= 2.0:
-            plans.insert(0, (3, [(half, 2), (late, 1)]))
-        for count, cuts in plans:
-            spread = RACE_SPREAD[count] * max(belief.sd, LEAST_SD)
-            wanted = [belief.pick + d for d in ((-spread, 0.0, spread) if count == 3 else (-spread, spread))]
-            for within in (SNAP, 0.5, 0.65, 0.8):
-                xs = list(dict.fromkeys(self.snapped(min(max(x, self.low), top), within) for x in wanted))
-                if len(xs) > 1 and lab.steps + self._race_steps(xs, cuts) <= TOLERANCE * self.budget * total:
-                    lab.allowed = math.inf
-                    self._winner, _ = race(lab, xs, cuts, overfit=belief.overfit)
-                    self.racers = count
-                    return
+        late = total // 2 if self.budget < 2.0 else 3 * total // 4 if self.budget < 3.0 else total
+        race = Race(
+            lab,
+            low=self.low,
+            high=min(self.high, self._race_top(forks)),
+            late=late,
+            allowed=TOLERANCE * self.budget * total,
+            overfit=belief.overfit,
+        )
+        lab.allowed = math.inf
+        self._winner = race.run(belief.pick, RACE_GAP * max(belief.sd, LEAST_SD))
+        self.racers = race.racers
 
-    def _race_steps(self, xs: list[float], cuts: list[tuple[int, int]]) -> int:
-        """Return the steps that a race would train at most, without those of its winner that are part of the real run."""
-        steps, running, before = 0, len(xs), 0
-        for at, keep in cuts:
-            have = sorted((min(max(self.lab.trunk_steps(x), before), at) for x in xs), reverse=True)[-running:]
-            steps += sum(at - h for h in have)
-            running, before = keep, at
-        return steps - cuts[-1][0]
+    def _race_top(self, forks: Forks) -> float:
+        """Return the highest rate to race: clear of what broke a run, short or real.
+
+        Where a real run has survived near what broke short ones, these say little, and the race may go a little higher.
+        """
+        survived = max(p.x for p in forks.finished)
+        short = self.edge - RACE_MARGIN
+        real = min(forks.broken, default=math.inf) - RACE_MARGIN
+        return max(survived, min(short if short > survived else survived + RACE_BEYOND, real))
 
 
 class LadderMethod(Method):
