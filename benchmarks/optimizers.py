@@ -119,7 +119,7 @@ def torch_steps(method: str, shapes: list[tuple[int, ...]], *, is_compiled: bool
         steps["fused"] = host(parameters(), fused=True, **settings).step
     if is_compiled:
         settings = {**settings, "lr": torch.tensor(settings["lr"])}  # a number would compile again when it changes
-        steps["compiled"] = torch.compile(host(parameters(), foreach=True, **settings).step)
+        steps["compiled"] = torch.compile(host(parameters(), **settings).step)
     return steps
 
 

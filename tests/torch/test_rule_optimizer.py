@@ -165,6 +165,38 @@ def test_clipping_can_be_turned_off_and_survives_a_state_of_torchs():
     assert a.clip().complete(a.param_groups[0]).clip_global_norm is None
 
 
+class SlowAdam(ours.Adam):
+    def _present_plan(self):
+        return None
+
+
+@pytest.mark.parametrize("cls", [ours.Adam, SlowAdam])
+def test_groups_may_be_clipped_each_in_its_way(cls):
+    mine, theirs = weights((3, 2), (5,)), weights((3, 2), (5,))
+    a = cls([{"params": mine[:1], "clip_norm": 0.5}, {"params": mine[1:]}], lr=0.1)
+    b = ours.Adam(theirs, lr=0.1)
+    for step in range(4):
+        give(mine, step)
+        a.step()
+        give(theirs, step)
+        clipped_by_torch(theirs[:1], norm=0.5)
+        b.step()
+    assert (a._plan is None) == (cls is SlowAdam)
+    for p, q in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-12, atol=0.0)
+
+
+@pytest.mark.parametrize("cls", [ours.Adam, SlowAdam])
+def test_groups_that_do_not_agree_in_the_global_norm_are_refused(cls):
+    mine = weights((3,), (5,))
+    optimizer = cls([{"params": mine[:1], "clip_global_norm": 0.5}, {"params": mine[1:]}], lr=0.1)
+    give(mine, 0)
+    before = [p.detach().clone() for p in mine]
+    with pytest.raises(ArgumentError, match="Clip all groups by the global norm, or none"):
+        optimizer.step()
+    assert all(torch.equal(p, q) for p, q in zip(mine, before, strict=True))
+
+
 @pytest.mark.parametrize(
     "bad", [{"value": 0.0}, {"norm": -1.0}, {"global_norm": float("nan")}, {"value": 1.0, "norm": 1.0}]
 )

@@ -41,7 +41,7 @@ def interpret(
     """Take one step over all tensors of a model, one at a time.
 
     Args:
-        programs: one for each row of scalars; they have the same sums.
+        programs: one for each row of scalars; they have the same sums over the model.
         values: for each row t, lr, the fields and the scalar slots; the new scalar slots replace the old ones there.
         rows: for each tensor, its row.
         read: returns the arrays of a tensor by name.
@@ -49,10 +49,13 @@ def interpret(
     """
     leaves: list[dict[str, Any]] = [{} for _ in rows]
     for number in range(max((len(p.passes) for p in programs), default=0)):
-        scalars = [p.passes[number].scalars(v) for p, v in zip(programs, values, strict=True)]
+        passes = [p.passes[number] if number < len(p.passes) else None for p in programs]
+        scalars = [p.scalars(v) if p else [] for p, v in zip(passes, values, strict=True)]
         totals: dict[str, float] = {}
         for tensor, row in enumerate(rows):
-            p = programs[row].passes[number]
+            p = passes[row]
+            if p is None:
+                continue
             names = _run(p, scalars[row], {**read(tensor), **leaves[tensor]})
             for name, operand in p.sums:
                 total = _math.namespace_of(names[operand]).sum(names[operand])

@@ -97,13 +97,15 @@ def take_step(batches: Sequence[Batch], values: Sequence[Sequence[dict[str, floa
     """Take one step over all batches, which are one model: sums go over all of them.
 
     Args:
-        batches: their programs have the same sums.
+        batches: their programs have the same sums over the model.
         values: for each batch and each of its rows t, lr, the fields and the scalar slots; the new scalar slots replace
             the old ones there.
         threads: at most so many.
     """
     for number in range(max((len(b.kernel.passes) for b in batches), default=0)):
-        found = [b.run(number, v, threads) for b, v in zip(batches, values, strict=True)]
+        found = [
+            b.run(number, v, threads) for b, v in zip(batches, values, strict=True) if number < len(b.kernel.passes)
+        ]
         totals = {name: sum(f[name] for f in found) for name in found[0]}
         for row in _rows(values):
             row.update(totals)

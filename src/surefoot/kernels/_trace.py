@@ -65,9 +65,9 @@ class Program:
         return self.arrays, tuple((p.lines, p.sums, p.outputs) for p in self.passes)
 
     @property
-    def sums(self) -> tuple[tuple[str, ...], ...]:
-        """The names of all sums, pass by pass: what the groups of one model must agree in."""
-        return tuple(tuple(name for name, _ in p.sums) for p in self.passes)
+    def sums(self) -> frozenset[tuple[int, str]]:
+        """The sums over the whole model, by pass and name: what the groups of one model must agree in."""
+        return frozenset((i, n) for i, p in enumerate(self.passes) for n, _ in p.sums if not n.startswith("_l"))
 
 
 def number_fields(rule: Rule, prefix: str = "") -> dict[str, float]:

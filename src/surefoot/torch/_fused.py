@@ -20,9 +20,9 @@ import torch
 from surefoot import rules
 from surefoot._checks import number, refuse
 from surefoot._errors import ArgumentError, ArgumentTypeError, StateError
-from surefoot.kernels import CannotBuild, bundled_openmp, interpret, load, say_slow, trace
+from surefoot.kernels import CannotBuild, bundled_openmp, interpret, load, say_slow
 from surefoot.rules import Complete, Rule
-from surefoot.torch._plan import TYPES, Group, Member, Plan, make_plan, members_of, needs_host
+from surefoot.torch._plan import TYPES, Group, Member, Plan, make_plan, members_of, needs_host, programs_of
 from torch import Tensor
 
 _ZERO = torch.zeros(())
@@ -237,7 +237,7 @@ class FusedStep(Optimizer):
         """Take the step that kernels take, in torch's operations, tensor by tensor; half precision counts in float32."""
         self._refuse_gradients()
         groups = [Group(group, self.complete(group)) for group in self.param_groups]
-        members = members_of(self, groups, [trace(group.rule) for group in groups])
+        members = members_of(self, groups, programs_of(groups))
         values = [self._next_values(member) for member in members]
         tensors = [
             (p, state, row) for row, m in enumerate(members) for p, state in zip(m.parameters, m.states, strict=True)

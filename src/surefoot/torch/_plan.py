@@ -14,6 +14,7 @@ from operator import is_, itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from surefoot._checks import refuse
 from surefoot.kernels import Batch, Kernel, Program, bundled_openmp, number_fields, structure, take_step, trace
 from surefoot.rules import Complete, Vector
 from surefoot.torch._gather import Gatherer, native
@@ -162,7 +163,7 @@ def make_plan(optimizer: FusedStep, groups: list[Group]) -> Plan | None:
     Raises:
         CannotBuild: a kernel could not be built; nothing has been changed.
     """
-    programs = [trace(group.rule) for group in groups]
+    programs = programs_of(groups)
     kernels: dict[tuple[Any, ...], Kernel] = {}  # all of them first: where one fails, nothing has been changed
     for group, program in zip(groups, programs, strict=True):
         for dtype in {p.dtype for p in group.parameters if p.grad is not None}:
@@ -177,6 +178,25 @@ def make_plan(optimizer: FusedStep, groups: list[Group]) -> Plan | None:
     is_absent = found.absent(absent) if found else lambda: all(p.grad is None for p in absent)
     plan = Plan(optimizer.state, len(optimizer.state), groups, buckets, is_absent)
     return plan if plan.fits() else None
+
+
+def programs_of(groups: list[Group]) -> list[Program]:
+    """Return the program of each group.
+
+    Raises:
+        ArgumentError: the groups do not agree in what is summed over the whole model.
+    """
+    programs = [trace(group.rule) for group in groups]
+    for group, program in zip(groups, programs, strict=True):
+        if program.sums != programs[0].sums:
+            raise refuse(
+                "step",
+                "param_groups",
+                group.rule,
+                "alike in what is summed over the whole model",
+                "Clip all groups by the global norm, or none, and let the weights of all decay in the same way.",
+            )
+    return programs
 
 
 def members_of(optimizer: FusedStep, groups: list[Group], programs: list[Program]) -> list[Member]:
