@@ -11,6 +11,7 @@ import surefoot
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
     "cli",
+    "control",
     "datasets",
     "kernels",
     "keras",

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from surefoot._errors import StateError as StateError
     from surefoot._errors import SurefootError as SurefootError
     from surefoot._errors import SurefootWarning as SurefootWarning
+    from surefoot.control import Controller as Controller
+    from surefoot.control import DivergenceGuard as DivergenceGuard
+    from surefoot.control import Manual as Manual
+    from surefoot.control import Plateau as Plateau
     from surefoot.learning_rate import LearningRate as LearningRate
     from surefoot.schedules import Schedule as Schedule
     from surefoot.schedules import constant as constant
@@ -51,6 +55,7 @@ _HOMES = {
         "SurefootError",
         "SurefootWarning",
     ),
+    "surefoot.control": ("Controller", "DivergenceGuard", "Manual", "Plateau"),
     "surefoot.learning_rate": ("LearningRate",),
     "surefoot.schedules": (
         "Schedule",
@@ -74,12 +79,16 @@ __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
     "CommandJob",
+    "Controller",
+    "DivergenceGuard",
     "Found",
     "FunctionJob",
     "Job",
     "JobError",
     "LearningRate",
+    "Manual",
     "MissingExtraError",
+    "Plateau",
     "Progress",
     "RunDirectoryError",
     "Schedule",
