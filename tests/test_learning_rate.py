@@ -1,7 +1,9 @@
+import json
+
 import numpy as np
 import pytest
 
-from surefoot import ArgumentError, ArgumentTypeError, LearningRate
+from surefoot import ArgumentError, ArgumentTypeError, DivergenceGuard, LearningRate, Manual, Plateau, StateError
 from surefoot.schedules import constant, cosine_decay, linear_decay, linear_warmup
 
 
@@ -57,3 +59,85 @@ def test_schedules_of_other_types_are_refused():
 def test_an_unresolved_schedule_needs_total_steps_at_construction():
     with pytest.raises(ArgumentError, match="resolve"):
         LearningRate(0.1, linear_warmup("5%") >> cosine_decay())
+
+
+# ---- controllers -----------------------------------------------------------------------------------------------------
+
+
+def owner():
+    controllers = [Plateau(patience=1, factor=0.5), DivergenceGuard(), Manual()]
+    return LearningRate([0.5, 0.25], linear_decay(100), controllers=controllers)
+
+
+def test_is_the_product_of_base_schedule_and_all_factors():
+    rate = owner()
+    rate.controllers[2].set(0.5)
+    for _ in range(2):
+        rate.observe(50, {"val_loss": 1.0, "loss": float("nan")})
+    assert [c.factor for c in rate.controllers] == [0.5, 0.25, 0.5]
+    assert rate.current(50) == [0.5 * 0.5 * 0.0625, 0.25 * 0.5 * 0.0625]
+    assert rate.at(50, group=1) == rate.current(50)[1]
+
+
+def test_every_decision_is_kept_with_its_cause():
+    rate = owner()
+    decisions = rate.observe(10, {"val_loss": 1.0, "loss": float("nan")})
+    assert [d.cause for d in decisions] == ["loss is nan"]
+    assert [str(change) for change in rate.changes] == ["step 10: 0.45 -> 0.225: loss is nan (DivergenceGuard)"]
+    assert rate.why(5) == "0.2375 at step 5: base 0.5, schedule 0.95, Plateau 1, DivergenceGuard 0.5, Manual 1"
+    assert rate.why().splitlines()[1] == str(rate.changes[0])
+
+
+def test_goes_on_from_its_state_as_if_it_had_never_stopped():
+    readings = [{"val_loss": 1.0 - 0.01 * (i % 7), "loss": 1.0 if i % 5 else float("nan")} for i in range(30)]
+    first = owner()
+    for i, metrics in enumerate(readings):
+        second = owner()
+        second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        assert second.observe(i, metrics) == first.observe(i, metrics)
+        assert second.current(i) == first.current(i)
+        assert list(second.changes) == list(first.changes)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"version": 2},
+        {"base_lrs": [-1.0]},
+        {"base_lrs": None},
+        {"controllers": []},
+        {"controllers": [{"kind": "Manual", "factor": 1.0}] * 3},
+        {"changes": [{"step": 1}]},
+    ],
+    ids=repr,
+)
+def test_a_state_that_does_not_fit_is_refused_and_nothing_is_changed(damage):
+    rate = owner()
+    rate.observe(1, {"loss": float("nan")})
+    before = rate.state_dict()
+    with pytest.raises(StateError):
+        rate.load_state_dict({**owner().state_dict(), **damage})
+    assert rate.state_dict() == before
+
+
+def test_a_damaged_controller_leaves_the_others_as_they_were():
+    rate, other = owner(), owner()
+    other.observe(1, {"loss": float("nan"), "val_loss": 1.0})
+    state = other.state_dict()
+    state["controllers"][2]["factor"] = float("nan")
+    before = rate.state_dict()
+    with pytest.raises(StateError, match="factor is nan"):
+        rate.load_state_dict(state)
+    assert rate.state_dict() == before
+
+
+@pytest.mark.parametrize("wrong", [["plateau"], 3, [Plateau], Plateau()])
+def test_what_is_no_list_of_controllers_is_refused(wrong):
+    with pytest.raises(ArgumentTypeError, match="controllers must be a list of controllers"):
+        LearningRate(0.1, constant(), controllers=wrong)
+
+
+def test_the_same_controller_twice_is_refused():
+    plateau = Plateau()
+    with pytest.raises(ArgumentError, match="without repetitions"):
+        LearningRate(0.1, constant(), controllers=[plateau, plateau])
