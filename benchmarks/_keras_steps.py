@@ -1,13 +1,10 @@
 """One optimizer update through Keras, with its own class and with ours, on the backend that KERAS_BACKEND names.
 
-`python benchmarks/_keras_steps.py` times both side by side, for all methods at two shapes.
+`optimizers.py` times both side by side.
 """
 
 from __future__ import annotations
 
-import statistics
-import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -65,28 +62,3 @@ def _jitted(optimizer: keras.optimizers.Optimizer, variables: list[Any], grads: 
         jax.block_until_ready(kept)
 
     return step
-
-
-def _medians(functions: dict[str, Callable[[], None]], seconds: float) -> dict[str, float]:
-    """Return the median time of each, taken in turns so that both see the same machine."""
-    times: dict[str, list[float]] = {label: [] for label in functions}
-    for function in functions.values():
-        for _ in range(3):
-            function()
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times["keras"]) < 5:
-        for label, function in functions.items():
-            began = time.perf_counter()
-            function()
-            times[label].append(time.perf_counter() - began)
-    return {label: statistics.median(values) for label, values in times.items()}
-
-
-if __name__ == "__main__":
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
-    print(f"{keras.backend.backend()}, Keras {keras.__version__}: ms per update, Keras' own, ours, ratio")
-    for title, shapes in (("200 of 32 x 32", [(32, 32)] * 200), ("4 of 2048 x 2048", [(2048, 2048)] * 4)):
-        for method in METHODS:
-            ms = {label: 1e3 * t for label, t in _medians(steps(method, shapes), seconds).items()}
-            own, ours = ms["keras"], ms["surefoot.keras"]
-            print(f"{title:18}{method:14}{own:9.3f}{ours:9.3f}{ours / own:7.2f}", flush=True)

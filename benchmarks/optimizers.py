@@ -48,6 +48,7 @@ SLOTS = ("m", "v")
 ONE_SLOT = ("SGD", "Adagrad", "RMSprop")
 FRAMEWORKS = ("torch", "jax", "keras-jax", "keras-torch", "keras-tensorflow")
 OURS = {"torch": "ours", "jax": "surefoot.optax"} | dict.fromkeys(FRAMEWORKS[2:], "surefoot.keras")
+WARMUP = 10  # steps; the first five of RAdam are plain momentum, which torch and optax take in less time
 Steps = dict[str, Callable[[], Any]]
 
 
@@ -136,13 +137,15 @@ def steps_of(framework: str, method: str, shapes: list[tuple[int, ...]], *, is_c
 def measure(steps: Steps, rounds: int, repeats: int) -> dict[str, float]:
     """Return the median seconds of each way; they take turns."""
     times: dict[str, list[float]] = {way: [] for way in steps}
-    for round_ in range(rounds + 1):
+    for step in steps.values():
+        for _ in range(WARMUP):
+            step()
+    for _ in range(rounds):
         for way, step in steps.items():
             began = time.perf_counter()
             for _ in range(repeats):
                 step()
-            if round_:  # the first is a warm-up
-                times[way].append((time.perf_counter() - began) / repeats)
+            times[way].append((time.perf_counter() - began) / repeats)
     return {way: statistics.median(t) for way, t in times.items()}
 
 
