@@ -96,7 +96,7 @@ def test_goes_on_from_its_state_as_if_it_had_never_stopped():
         second.load_state_dict(json.loads(json.dumps(first.state_dict())))
         assert second.observe(i, metrics) == first.observe(i, metrics)
         assert second.current(i) == first.current(i)
-        assert list(second.changes) == list(first.changes)
+        assert repr(second.changes) == repr(first.changes)  # nan is in them
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from surefoot._checks import integer, number, refuse, refuse_type
@@ -32,6 +32,7 @@ class Change:
         cause: why, in words.
         controller: who.
         action: what was asked for beside the rate, as in `surefoot.control.Decision`.
+        metrics: the reading behind it, as far as the controller has looked at it.
     """
 
     step: int
@@ -40,6 +41,7 @@ class Change:
     cause: str
     controller: str
     action: str = "continue"
+    metrics: dict[str, float] = field(default_factory=dict[str, float])
 
     def __str__(self) -> str:
         rate = f"{self.old:g}" if self.old == self.new else f"{self.old:g} -> {self.new:g}"
@@ -126,24 +128,25 @@ class LearningRate:
         factor = self.schedule(step) * self.factor
         return [base * factor for base in self.base_lrs]
 
-    def observe(self, step: int, metrics: Mapping[str, float]) -> list[Decision]:
+    def observe(self, step: int, metrics: Mapping[str, Any]) -> list[Decision]:
         """Show a reading to every controller; return what was decided, in their order.
 
         Args:
             step: how many updates have been made.
-            metrics: what was measured; NaN and infinity are values.
+            metrics: what was measured; NaN and infinity are values. Anything that `float` takes; it is asked for only
+                when a controller looks at it, so that a value on an accelerator is not waited for in vain.
 
         A rate that changed is the rate of the next update: read it with `at` or `current`. What else was decided
         (`Decision.action`) is for the caller to do.
         """
         decisions: list[Decision] = []
         for controller in self.controllers:
-            old = self.at(step)
-            decision = controller.observe(Reading(step, metrics, old))
+            old, seen = self.at(step), _Seen(metrics)
+            decision = controller.observe(Reading(step, seen, old))
             if decision is not None:
                 decisions.append(decision)
-                name = type(controller).__name__
-                self.changes.append(Change(step, old, self.at(step), decision.cause, name, decision.action))
+                who, new = type(controller).__name__, self.at(step)
+                self.changes.append(Change(step, old, new, decision.cause, who, decision.action, seen.values_seen))
         return decisions
 
     def why(self, step: float | None = None) -> str:
@@ -215,6 +218,29 @@ class LearningRate:
         base = self.base_lrs[0] if len(self.base_lrs) == 1 else list(self.base_lrs)
         controllers = f", controllers={list(self.controllers)!r}" if self.controllers else ""
         return f"LearningRate({base!r}, {self.schedule!r}{controllers})"
+
+
+class _Seen(Mapping[str, float]):
+    """Metrics that become floats when they are looked at, and remember that they were."""
+
+    __slots__ = ("_metrics", "values_seen")
+
+    def __init__(self, metrics: Mapping[str, Any]) -> None:
+        self._metrics = metrics
+        self.values_seen: dict[str, float] = {}
+
+    def __getitem__(self, name: str) -> float:
+        value = self.values_seen[name] = float(self._metrics[name])
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._metrics
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._metrics)
+
+    def __len__(self) -> int:
+        return len(self._metrics)
 
 
 def check_controllers(where: str, controllers: Iterable[Controller]) -> tuple[Controller, ...]:

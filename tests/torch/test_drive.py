@@ -2,12 +2,14 @@ import copy
 import gc
 import io
 import json
+import math
 import warnings
 
 import pytest
 
 import torch
 from surefoot import ArgumentError, ArgumentTypeError, StateError, SurefootError, SurefootWarning
+from surefoot.control import DivergenceGuard, Manual, Plateau
 from surefoot.schedules import constant, cosine_decay, linear_decay, linear_warmup
 from surefoot.torch._drive import drive
 
@@ -84,6 +86,7 @@ def test_a_float_stays_a_float_and_a_tensor_is_filled_in_place():
     optimizer = torch.optim.Adam([{"params": [weight()], "lr": lr}, {"params": [weight()], "lr": 0.25}])
     lr = optimizer.param_groups[0]["lr"]
     rate = drive(optimizer, linear_decay(), total_steps=4)
+    optimizer.step()
     rate.step()
     assert optimizer.param_groups[0]["lr"] is lr
     assert lr.item() == 0.375
@@ -96,8 +99,10 @@ def test_a_float_stays_a_float_and_a_tensor_is_filled_in_place():
 def test_groups_added_later_have_their_own_base():
     optimizer = sgd()
     rate = drive(optimizer, linear_decay(), total_steps=4)
+    optimizer.step()
     rate.step()
     optimizer.add_param_group({"params": [weight()], "lr": 0.8})
+    optimizer.step()
     rate.step()
     assert [group["lr"] for group in optimizer.param_groups] == [0.15, 0.075, 0.4]
     assert rate.learning_rates == [0.15, 0.075, 0.4]
@@ -107,8 +112,10 @@ def test_groups_added_later_have_their_own_base():
 def test_a_group_added_later_that_shares_the_tensor_of_the_defaults_shares_its_base():
     optimizer = torch.optim.Adam([weight()], lr=torch.tensor(0.5))
     rate = drive(optimizer, linear_decay(), total_steps=4)
+    optimizer.step()
     rate.step()
     optimizer.add_param_group({"params": [weight()]})
+    optimizer.step()
     rate.step()
     assert rate.learning_rates == [0.25, 0.25]
 
@@ -289,3 +296,189 @@ def test_a_compiled_step_with_a_tensor_rate_is_compiled_once():
             step()
             rate.step()
     assert len(graphs) == 1
+
+
+# ---- which updates count ---------------------------------------------------------------------------------------------
+
+
+def give_gradients(optimizer):
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            p.grad = torch.ones_like(p)
+
+
+def test_accumulated_batches_are_no_steps():
+    optimizer = sgd()
+    rate = drive(optimizer, linear_decay(), total_steps=TOTAL)
+    for batch in range(12):
+        if batch % 4 == 3:
+            optimizer.step()
+        rate.step()
+        assert rate.step_count == (batch + 1) // 4
+    assert optimizer.param_groups[0]["lr"] == rate.at(3)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_step_may_come_before_or_after_the_optimizers(is_first):
+    optimizer = sgd()
+    rate = drive(optimizer, linear_decay(), total_steps=TOTAL)
+    used = []
+    for _ in range(5):
+        if is_first:
+            rate.step()
+        used.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if not is_first:
+            rate.step()
+    assert used == [rate.at(t) for t in range(5)]
+
+
+def test_updates_without_a_call_in_between_are_all_counted():
+    optimizer = sgd()
+    rate = drive(optimizer, linear_decay(), total_steps=TOTAL)
+    for _ in range(3):
+        optimizer.step()
+    assert rate.state_dict()["step_count"] == 3
+    rate.step()
+    assert rate.step_count == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
+@pytest.mark.parametrize("is_fused", [False, True])
+def test_steps_that_amp_skips_are_none(is_fused):
+    """Issues 44511, 55585, 67590 of PyTorch: a scheduler cannot know."""
+    p = weight()
+    optimizer = torch.optim.SGD([p], lr=0.5, fused=is_fused)
+    rate = drive(optimizer, linear_decay(), total_steps=TOTAL)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    for loss in (1.0, math.inf, 1.0, math.nan, 1.0):
+        optimizer.zero_grad()
+        scaler.scale((p * loss).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        rate.step()
+    assert rate.step_count == 3
+    assert optimizer.param_groups[0]["lr"] == rate.at(3)
+
+
+def test_an_optimizer_that_is_never_stepped_is_said():
+    rate = drive(sgd(), linear_decay(), total_steps=TOTAL)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(300):
+            rate.step()
+    assert [w.filename for w in caught] == [__file__]
+    assert "stays that of step 0. Is another optimizer stepped" in str(caught[0].message)
+
+
+def test_a_copy_of_the_optimizer_does_not_count():
+    optimizer = sgd()
+    rate = drive(optimizer, linear_decay(), total_steps=TOTAL)
+    copy.deepcopy(optimizer).step()
+    rate.step()
+    assert rate.step_count == 0
+
+
+def test_a_wrapped_optimizer_counts_what_the_inner_one_does():
+    class Wrapper(torch.optim.Optimizer):  # as accelerate's
+        def __init__(self, optimizer):
+            self.optimizer = optimizer
+
+        param_groups = property(lambda self: self.optimizer.param_groups)
+
+        def step(self):
+            self.optimizer.step()
+
+    optimizer = Wrapper(sgd())
+    rate = drive(optimizer, linear_decay(), total_steps=TOTAL)
+    optimizer.step()
+    rate.step()
+    assert rate.step_count == 1
+
+
+# ---- controllers -----------------------------------------------------------------------------------------------------
+
+
+def test_controllers_multiply_the_schedule_and_see_tensors():
+    """Issues 68978, 82859 of PyTorch: warm-up and plateau cannot be joined, or overwrite each other."""
+    optimizer = sgd()
+    plateau = Plateau(patience=2, factor=0.5)
+    rate = drive(optimizer, linear_warmup(4) >> constant(), total_steps=TOTAL, controllers=[plateau])
+    for _ in range(6):
+        optimizer.step()
+        rate.step(loss=torch.tensor(1.0, requires_grad=True))
+    assert plateau.reductions == 2
+    assert [group["lr"] for group in optimizer.param_groups] == [0.3 * 0.25, 0.15 * 0.25]
+    assert [change.metrics for change in rate.changes] == [{"loss": 1.0}] * 2
+    assert "Plateau 0.25" in rate.why()
+
+
+def test_only_what_a_controller_looks_at_is_asked_for():
+    class Never:
+        def __float__(self):
+            raise AssertionError
+
+    optimizer = sgd()
+    rate = drive(optimizer, constant(), total_steps=TOTAL, controllers=[Plateau("val_loss"), DivergenceGuard()])
+    rate.observe(loss=1.0, gradient_norm=Never())
+    drive(sgd(), constant(), total_steps=TOTAL).step(loss=Never())
+
+
+def test_a_reading_before_the_step_can_skip_it():
+    p = weight()
+    optimizer = torch.optim.Adam([p], lr=0.5)
+    rate = drive(optimizer, constant(), total_steps=TOTAL, controllers=[DivergenceGuard(action="skip")])
+    for loss in (1.0, math.nan, 1.0):
+        before = p.detach().clone()
+        give_gradients(optimizer)
+        rate.observe(loss=loss)
+        optimizer.step()
+        rate.step()
+        assert torch.equal(p, before) == math.isnan(loss)
+    assert rate.step_count == 2
+    assert optimizer.state[p]["step"] == 2
+
+
+def test_a_controller_that_asks_to_stop_is_heard(caplog):
+    rate = drive(sgd(), constant(), total_steps=TOTAL, controllers=[DivergenceGuard(action="stop")])
+    assert not rate.should_stop
+    rate.step(loss=math.nan)
+    assert rate.should_stop
+    assert "stop at step 0: loss is nan" in caplog.text
+
+
+def test_controllers_survive_a_resume_with_the_rest():
+    def start():
+        optimizer = sgd()
+        controllers = [Plateau(patience=2, factor=0.5), Manual()]
+        return optimizer, drive(optimizer, SCHEDULE, total_steps=TOTAL, controllers=controllers)
+
+    def go(optimizer, rate, losses):
+        for loss in losses:
+            optimizer.step()
+            if loss == 3.0:
+                rate.controllers[1].multiply(0.5)
+            rate.step(loss=loss)
+            yield rate.learning_rates
+
+    losses = [1.0, 2.0, 3.0, 0.5, 3.0, 2.0, 2.0, 0.4, 0.4, 0.4]
+    expected = list(go(*start(), losses))
+    assert len({repr(row) for row in expected}) == len(losses)
+    for killed_at in range(len(losses)):
+        first, second = start(), start()
+        done = list(go(*first, losses[:killed_at]))
+        second[1].load_state_dict(through_a_file(first[1].state_dict()))
+        assert done + list(go(*second, losses[killed_at:])) == expected
+
+
+def test_a_state_with_other_controllers_is_refused():
+    state = drive(sgd(), constant(), total_steps=4, controllers=[Plateau()]).state_dict()
+    with pytest.raises(StateError, match="the controllers"):
+        drive(sgd(), constant(), total_steps=4).load_state_dict(state)
+
+
+def test_what_is_no_controller_is_refused_before_anything_is_written():
+    optimizer = sgd()
+    with pytest.raises(ArgumentTypeError, match="`drive"):
+        drive(optimizer, linear_warmup(4), total_steps=TOTAL, controllers=["plateau"])
+    assert optimizer.param_groups[0]["lr"] == 0.3

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 import weakref
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
 from surefoot._checks import integer, number, refuse_type
 from surefoot._errors import ArgumentError, StateError, SurefootError, SurefootWarning
-from surefoot.learning_rate import LearningRate
+from surefoot.control import Controller, Decision
+from surefoot.learning_rate import Change, LearningRate, check_controllers
 from surefoot.schedules import Schedule
+from surefoot.torch._updates import Updates
+
+log = logging.getLogger("surefoot")
 
 _VERSION = 1
+_MANY = 100  # calls without an update are no accumulation any more
 
 _owners: weakref.WeakKeyDictionary[Any, weakref.ref[TorchLearningRate]] = weakref.WeakKeyDictionary()
 
@@ -23,23 +30,25 @@ def drive(
     *,
     total_steps: int,
     steps_per_epoch: float | None = None,
+    controllers: Iterable[Controller] = (),
 ) -> TorchLearningRate:
-    """Let a schedule drive the learning rate of any torch optimizer.
+    """Let a schedule and controllers drive the learning rate of any torch optimizer.
 
-    Call it once, after the optimizer is built, then call `step()` on what it returns after each `optimizer.step()` that
-    really happened: once per update, not per batch, when gradients are accumulated, and not when AMP skipped one. Use
-    nothing else that writes the learning rate of this optimizer.
+    Call it once, after the optimizer is built; then call `step()` on what it returns once a batch, wherever you like.
+    Only updates that the optimizer really made are counted: accumulated batches are not, nor are steps that AMP skipped.
+    Use nothing else that writes the learning rate of this optimizer.
 
-    Each parameter group's present rate is its base rate, at which the schedule's factor is 1; `group["initial_lr"]`
-    goes first where it is present, as it is after `optimizer.load_state_dict`, so that a rate that has already decayed
-    is never taken for the base. The rate of step 0 is written at once. A float stays a float; a tensor is filled in
-    place, so that compiled steps and CUDA graphs see it.
+    Each parameter group's present rate is its base rate, at which all factors are 1; `group["initial_lr"]` goes first
+    where it is present, as it is after `optimizer.load_state_dict`, so that a rate that has already decayed is never
+    taken for the base. The rate of step 0 is written at once. A float stays a float; a tensor is filled in place, so
+    that compiled steps and CUDA graphs see it.
 
     Args:
         optimizer: the optimizer.
         schedule: what multiplies the base rates.
         total_steps: the optimizer steps of the whole run.
         steps_per_epoch: the optimizer steps of one pass over the data; needed for lengths in epochs.
+        controllers: what watches the readings given to `step` and `observe`; see `surefoot.control`.
 
     Returns:
         The owner of the rate. Keep it: its `state_dict()` belongs into the checkpoint.
@@ -48,14 +57,23 @@ def drive(
         ArgumentError: if an argument is not allowed, or the optimizer is driven already.
 
     Examples:
+        >>> from surefoot.control import Plateau
         >>> from surefoot.schedules import linear_decay
         >>> weight = torch.nn.Parameter(torch.ones(1))
         >>> optimizer = torch.optim.SGD([weight], lr=0.5)
-        >>> learning_rate = drive(optimizer, linear_decay(), total_steps=4)
-        >>> optimizer.step(), learning_rate.step(), optimizer.param_groups[0]["lr"]
-        (None, None, 0.375)
+        >>> lr = drive(optimizer, linear_decay(), total_steps=4, controllers=[Plateau(patience=1, factor=0.5)])
+        >>> for loss in (1.0, 1.0):
+        ...     optimizer.step()
+        ...     lr.step(loss=loss)
+        >>> optimizer.param_groups[0]["lr"]
+        0.125
+        >>> print(lr.why())
+        0.125 at step 2: base 0.5, schedule 0.5, Plateau 0.5
+        step 2: 0.25 -> 0.125: loss has not improved on 1 for 1 reading (Plateau)
     """
-    return TorchLearningRate(optimizer, schedule, total_steps=total_steps, steps_per_epoch=steps_per_epoch)
+    return TorchLearningRate(
+        optimizer, schedule, total_steps=total_steps, steps_per_epoch=steps_per_epoch, controllers=controllers
+    )
 
 
 class TorchLearningRate:
@@ -65,6 +83,7 @@ class TorchLearningRate:
         optimizer: the optimizer that is driven.
         schedule: the schedule, with lengths in steps.
         step_count: how many updates have been made; the optimizer holds the rate of this step.
+        should_stop: whether a controller has asked to stop; `why()` says why. The loop is yours: look at it.
     """
 
     def __init__(
@@ -74,6 +93,7 @@ class TorchLearningRate:
         *,
         total_steps: int,
         steps_per_epoch: float | None = None,
+        controllers: Iterable[Controller] = (),
     ) -> None:
         if not isinstance(getattr(optimizer, "param_groups", None), list):
             raise refuse_type("drive", "optimizer", optimizer, "a torch optimizer")
@@ -81,6 +101,7 @@ class TorchLearningRate:
             cure = 'As in `drive(optimizer, linear_warmup("5%") >> cosine_decay(), total_steps=...)`.'
             raise refuse_type("drive", "schedule", schedule, "a schedule of surefoot.schedules", cure)
         resolved = schedule.resolve(total_steps, steps_per_epoch)
+        given = check_controllers("drive", controllers)
         owner = _owners.get(optimizer, _nobody)()
         if owner is not None:
             raise ArgumentError(
@@ -90,7 +111,11 @@ class TorchLearningRate:
         self.optimizer = optimizer
         self.schedule = resolved
         self.step_count = 0
-        self._rate = LearningRate([_base_of(group) for group in optimizer.param_groups], resolved)
+        self.should_stop = False
+        self._idle_calls = 0
+        self._rate = LearningRate([_base_of(group) for group in optimizer.param_groups], resolved, controllers=given)
+        self._updates = Updates(optimizer)
+        weakref.finalize(self, self._updates.remove)
         self._write()
         _owners[optimizer] = weakref.ref(self)
 
@@ -104,6 +129,16 @@ class TorchLearningRate:
         """The present learning rate of every parameter group."""
         return self._rate.current(self.step_count)
 
+    @property
+    def controllers(self) -> tuple[Controller, ...]:
+        """What watches the readings."""
+        return self._rate.controllers
+
+    @property
+    def changes(self) -> list[Change]:
+        """The latest decisions of the controllers, oldest first."""
+        return list(self._rate.changes)
+
     def get_last_lr(self) -> list[float]:
         """Return `learning_rates`, under the name that torch's schedulers and their callers use."""
         return self.learning_rates
@@ -112,15 +147,57 @@ class TorchLearningRate:
         """Return the learning rate of a parameter group at any step, without going there."""
         return self._rate.at(step, group)
 
-    def step(self) -> None:
-        """Go on by one step: call it after each `optimizer.step()` that really happened."""
-        if _owners.get(self.optimizer, _nobody)() is not self:
-            raise SurefootError(
-                "`step()`: this learning rate was released, so it may not write to the optimizer. "
-                "Use the one that `drive` returned last."
+    def why(self, step: float | None = None) -> str:
+        """Return in words what the rate is made of, now or at a step, and the decisions that have led to it."""
+        return self._rate.why(self.step_count if step is None else step)
+
+    def step(self, metrics: Mapping[str, Any] | None = None, /, **named: Any) -> None:
+        """Take notice of the updates since the last call, show a reading to the controllers, and write the rate.
+
+        Call it once a batch, before or after `optimizer.step()`. The step is the number of updates that the optimizer
+        really made, so a call after an accumulated batch, or after a step that AMP skipped, leaves it where it is.
+
+        Args:
+            metrics: a reading: names and values, tensors too. Only what a controller looks at is copied to the host.
+            **named: the same, as in `step(loss=loss)`.
+        """
+        self._check_ownership()
+        count = self._updates.take()
+        self.step_count += count
+        self._idle_calls = 0 if count else self._idle_calls + 1
+        if self._idle_calls == _MANY:
+            text = (
+                f"`step()` was called {_MANY} times without an update of this optimizer in between, so its learning "
+                f"rate stays that of step {self.step_count}. Is another optimizer stepped than the one that is driven?"
             )
-        self.step_count += 1
+            warnings.warn(text, SurefootWarning, stacklevel=2)
+        if metrics or named:
+            self.observe(metrics, **named)
+        else:
+            self._write()
+
+    def observe(self, metrics: Mapping[str, Any] | None = None, /, **named: Any) -> list[Decision]:
+        """Show a reading to the controllers, such as a validation loss; return what they decided.
+
+        Before `backward` it can also prevent an update: a controller that decides to skip (`DivergenceGuard` with
+        `action="skip"`) makes the next `optimizer.step()` leave all parameters alone.
+
+        Args:
+            metrics: names and values; see `step`.
+            **named: the same.
+        """
+        self._check_ownership()
+        given = {**(metrics or {}), **named}
+        reading = {name: v.detach() if isinstance(v, torch.Tensor) else v for name, v in given.items()}
+        decisions = self._rate.observe(self.step_count, reading)
+        for decision in decisions:
+            if decision.action == "stop":
+                self.should_stop = True
+                log.warning("stop at step %d: %s", self.step_count, decision.cause)
+            elif decision.action == "skip":
+                self._updates.is_next_skipped = True
         self._write()
+        return decisions
 
     def release(self) -> None:
         """Give the optimizer free, so that it can be driven anew; its rate stays as it is.
@@ -129,42 +206,40 @@ class TorchLearningRate:
         """
         if _owners.get(self.optimizer, _nobody)() is self:
             del _owners[self.optimizer]
+            self._updates.remove()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain data; `torch.load(weights_only=True)` reads it."""
         self._meet_new_groups()
-        return {
-            "version": _VERSION,
-            "step_count": self.step_count,
-            "base_lrs": list(self._rate.base_lrs),
-            "schedule": repr(self.schedule),
-        }
+        return {**self._rate.state_dict(), "version": _VERSION, "step_count": self.step_count + self._updates.count}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go to the step and the base rates of a saved run, and write its rate to the optimizer.
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go to the step, the base rates and the controllers' states of a saved run, and write its rate.
 
         It may be called before or after the optimizer's own `load_state_dict`. The schedule is this object's, not the
         saved one's: if they differ, that is said in a warning.
 
         Raises:
-            StateError: if the state is not one of `TorchLearningRate`, or has other parameter groups.
+            StateError: if the state is not one of `TorchLearningRate`, or has other parameter groups or controllers.
         """
-        step_count, base_lrs = _read(state_dict)
-        groups = len(self.optimizer.param_groups)
-        if len(base_lrs) != groups:
-            raise StateError(
-                f"`load_state_dict`: the state has {len(base_lrs)} parameter groups, the optimizer has {groups}. "
-                "Add the same groups to the optimizer before loading."
-            )
+        step_count = _read(state_dict, len(self.optimizer.param_groups))
+        self._rate.load_state_dict(state_dict)
         saved, own = state_dict.get("schedule"), repr(self.schedule)
         if saved != own:
             text = f"The run was saved with the schedule `{saved}` and goes on with `{own}`, from step {step_count}."
             warnings.warn(text, SurefootWarning, stacklevel=2)
-        self._rate = LearningRate(base_lrs, self.schedule)
         self.step_count = step_count
-        for group, base in zip(self.optimizer.param_groups, base_lrs, strict=True):
+        self._updates.take()
+        for group, base in zip(self.optimizer.param_groups, self._rate.base_lrs, strict=True):
             group["initial_lr"] = base
         self._write()
+
+    def _check_ownership(self) -> None:
+        if _owners.get(self.optimizer, _nobody)() is not self:
+            raise SurefootError(
+                "`step()`: this learning rate was released, so it may not write to the optimizer. "
+                "Use the one that `drive` returned last."
+            )
 
     def _meet_new_groups(self) -> None:
         """Take over the parameter groups that were added since, each with its own base rate."""
@@ -177,7 +252,7 @@ class TorchLearningRate:
             shared = (i for i in range(len(bases)) if groups[i]["lr"] is group["lr"] and _is_tensor(group["lr"]))
             twin = next(shared, None)
             bases.append(_base_of(group) if twin is None else bases[twin])
-        self._rate = LearningRate(bases, self.schedule)
+        self._rate.base_lrs = tuple(bases)
 
     def _write(self) -> None:
         """Write the rates of the present step to the optimizer."""
@@ -209,9 +284,9 @@ def _base_of(group: dict[str, Any]) -> float:
     return float(group["initial_lr"] if "initial_lr" in group else group["lr"])
 
 
-def _read(state: object) -> tuple[int, list[float]]:
-    """Return step count and base rates of a state, or raise."""
-    values = cast("dict[str, Any]", state) if isinstance(state, dict) else {}
+def _read(state: object, groups: int) -> int:
+    """Return the step count of a state that fits so many parameter groups, or raise."""
+    values = cast("dict[str, Any]", state) if isinstance(state, Mapping) else {}
     if values.get("version") != _VERSION:
         raise StateError(
             f"`load_state_dict`: this is not a state of TorchLearningRate, version {_VERSION}. "
@@ -219,6 +294,12 @@ def _read(state: object) -> tuple[int, list[float]]:
         )
     try:
         step_count = integer("load_state_dict", "step_count", values["step_count"], at_least=0)
-        return step_count, [number("load_state_dict", "base_lrs", base, at_least=0) for base in values["base_lrs"]]
+        count = len([number("load_state_dict", "base_lrs", base, at_least=0) for base in values["base_lrs"]])
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(f"`load_state_dict`: the state is damaged: {error}.") from error
+    if count != groups:
+        raise StateError(
+            f"`load_state_dict`: the state has {count} parameter groups, the optimizer has {groups}. "
+            "Add the same groups to the optimizer before loading."
+        )
+    return step_count
