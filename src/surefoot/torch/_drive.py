@@ -14,6 +14,7 @@ from surefoot._errors import ArgumentError, StateError, SurefootError, SurefootW
 from surefoot.control import Controller, Decision
 from surefoot.learning_rate import Change, LearningRate, check_controllers
 from surefoot.schedules import Schedule
+from surefoot.torch._ranks import is_distributed, mean_over_ranks
 from surefoot.torch._updates import Updates
 
 log = logging.getLogger("surefoot")
@@ -179,6 +180,9 @@ class TorchLearningRate:
     def observe(self, metrics: Mapping[str, Any] | None = None, /, **named: Any) -> list[Decision]:
         """Show a reading to the controllers, such as a validation loss; return what they decided.
 
+        In a distributed run every rank must call it: the controllers of all ranks see the mean over the ranks, and so
+        decide alike.
+
         Before `backward` it can also prevent an update: a controller that decides to skip (`DivergenceGuard` with
         `action="skip"`) makes the next `optimizer.step()` leave all parameters alone.
 
@@ -189,6 +193,8 @@ class TorchLearningRate:
         self._check_ownership()
         given = {**(metrics or {}), **named}
         reading = {name: v.detach() if isinstance(v, torch.Tensor) else v for name, v in given.items()}
+        if self._rate.controllers and is_distributed():
+            reading = mean_over_ranks(self.step_count, self.learning_rate, reading)
         decisions = self._rate.observe(self.step_count, reading)
         for decision in decisions:
             if decision.action == "stop":
