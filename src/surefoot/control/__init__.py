@@ -11,8 +11,9 @@ with the schedule's, so that none of them overwrites another. Its state is plain
 from surefoot.control._controller import Controller as Controller
 from surefoot.control._controller import Decision as Decision
 from surefoot.control._controller import Reading as Reading
+from surefoot.control._controller import Snapshots as Snapshots
 from surefoot.control._guard import DivergenceGuard as DivergenceGuard
 from surefoot.control._manual import Manual as Manual
 from surefoot.control._plateau import Plateau as Plateau
 
-__all__ = ["Controller", "Decision", "DivergenceGuard", "Manual", "Plateau", "Reading"]
+__all__ = ["Controller", "Decision", "DivergenceGuard", "Manual", "Plateau", "Reading", "Snapshots"]

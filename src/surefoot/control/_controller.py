@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from surefoot._errors import StateError
 
@@ -39,6 +39,19 @@ class Decision:
 
     cause: str
     action: Action = "continue"
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """Copies of a run to go back to, as `surefoot.torch.Checkpointer` keeps them."""
+
+    def offer(self, step: int) -> None:
+        """Hear that all is well at a step: a snapshot may be taken."""
+        ...
+
+    def restore(self, step: int) -> int:
+        """Bring the last good snapshot back, at a step that went wrong; return the snapshot's step."""
+        ...
 
 
 class Controller:

@@ -2,6 +2,8 @@
 
 TorchJob    a training run of a torch model, for surefoot.find
 drive       owns the learning rate of any torch optimizer
+Checkpointer
+            the last good states of a run, for a guard to go back to
 SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, NAdam, RAdam, Adamax
             torch's optimizers by their own names, each step one pass over memory
 Lion, DoG   what torch does not have
@@ -22,6 +24,7 @@ except ImportError as _error:
     raise missing_extra("torch", "torch") from _error
 
 if TYPE_CHECKING:
+    from surefoot.torch._checkpointer import Checkpointer as Checkpointer
     from surefoot.torch._drive import TorchLearningRate as TorchLearningRate
     from surefoot.torch._drive import drive as drive
     from surefoot.torch._job import TorchJob as TorchJob
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from surefoot.torch._rule_optimizer import RuleOptimizer as RuleOptimizer
 
 _HOMES = {
+    "surefoot.torch._checkpointer": ("Checkpointer",),
     "surefoot.torch._drive": ("TorchLearningRate", "drive"),
     "surefoot.torch._job": ("TorchJob",),
     "surefoot.torch._optim": (
@@ -63,6 +67,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Checkpointer",
     "DoG",
     "Lion",
     "NAdam",

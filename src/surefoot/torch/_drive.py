@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
-from surefoot._checks import integer, number, refuse_type
+from surefoot._checks import integer, number, refuse, refuse_type
 from surefoot._errors import ArgumentError, StateError, SurefootError, SurefootWarning
-from surefoot.control import Controller, Decision
+from surefoot.control import Controller, Decision, DivergenceGuard
 from surefoot.learning_rate import Change, LearningRate, check_controllers
 from surefoot.schedules import Schedule
 from surefoot.torch._ranks import is_distributed, mean_over_ranks
@@ -103,6 +103,10 @@ class TorchLearningRate:
             raise refuse_type("drive", "schedule", schedule, "a schedule of surefoot.schedules", cure)
         resolved = schedule.resolve(total_steps, steps_per_epoch)
         given = check_controllers("drive", controllers)
+        for guard in given:
+            if isinstance(guard, DivergenceGuard) and guard.action == "rewind" and guard.rewind is None:
+                cure = "As in `DivergenceGuard(rewind=Checkpointer(model=model, optimizer=optimizer))`."
+                raise refuse("drive", "controllers", guard, "able to rewind: it keeps no snapshots", cure)
         owner = _owners.get(optimizer, _nobody)()
         if owner is not None:
             raise ArgumentError(
