@@ -8,9 +8,10 @@ import warnings
 import pytest
 
 import torch
-from surefoot import ArgumentError, ArgumentTypeError, StateError, SurefootError, SurefootWarning
+from surefoot import ArgumentError, ArgumentTypeError, RunDirectoryError, StateError, SurefootError, SurefootWarning
 from surefoot.control import DivergenceGuard, Manual, Plateau
-from surefoot.schedules import constant, cosine_decay, linear_decay, linear_warmup
+from surefoot.run import read_decisions
+from surefoot.schedules import constant, cosine_decay, from_dict, linear_decay, linear_warmup
 from surefoot.torch._drive import drive
 
 SCHEDULE = linear_warmup("10%") >> cosine_decay(to=0.1)
@@ -482,3 +483,27 @@ def test_what_is_no_controller_is_refused_before_anything_is_written():
     with pytest.raises(ArgumentTypeError, match="`drive"):
         drive(optimizer, linear_warmup(4), total_steps=TOTAL, controllers=["plateau"])
     assert optimizer.param_groups[0]["lr"] == 0.3
+
+
+def test_decisions_are_written_down_as_they_happen(tmp_path):
+    def start():
+        optimizer = sgd()
+        controllers = [Plateau(patience=1, factor=0.5)]
+        return optimizer, drive(optimizer, linear_decay(), total_steps=9, controllers=controllers, run_dir=tmp_path)
+
+    optimizer, rate = start()
+    for _ in range(3):
+        optimizer.step()
+        rate.step(loss=1.0)
+    story = read_decisions(tmp_path)
+    assert [(c["step"], c["metrics"]) for c in story.changes] == [(2, {"loss": 1.0}), (3, {"loss": 1.0})]
+    assert story.base_lrs[0] * from_dict(story.schedule)(3) * story.factor(3) == pytest.approx(rate.learning_rate)
+
+    state = rate.state_dict()
+    with pytest.raises(RunDirectoryError, match="in use"):
+        start()
+    rate.release()
+    optimizer, rate = start()
+    rate.load_state_dict(state)
+    assert [c["step"] for c in read_decisions(tmp_path).changes] == [2, 3]
+    assert read_decisions(tmp_path).starts == [0, 0, 3]

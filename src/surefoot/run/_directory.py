@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import math
-import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
 from surefoot._errors import RunDirectoryError
-from surefoot.run._files import write_atomically
+from surefoot.run._files import take_lock, write_atomically
 
 log = logging.getLogger("surefoot")
 
@@ -52,7 +49,7 @@ class RunDirectory:
                 "Choose another with `run_dir`."
             ) from error
         try:
-            _take(self._lock, self.path)
+            take_lock(self._lock, self.path)
             self._identify(json.loads(json.dumps(_plain(identity))))
             self.pieces: list[dict[str, Any]] = self._read()
             self._log: IO[str] = (self.path / "pieces.jsonl").open("a", encoding="utf-8")
@@ -169,30 +166,6 @@ class RunDirectory:
                     "or choose another `run_dir`."
                 ) from error
         return pieces
-
-
-def _take(lock: IO[str], path: Path) -> None:
-    """Take the lock without waiting; the system gives it back when the process ends, however it ends."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt  # noqa: PLC0415
-
-            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl  # noqa: PLC0415
-
-            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
-            log.warning("%s: this file system has no locks (%s); do not search there twice at a time.", path, error)
-            return
-        raise RunDirectoryError(
-            f"the run directory {str(path)!r} is in use by another process. Wait for it, or choose another `run_dir`."
-        ) from error
-    with contextlib.suppress(OSError):
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
 
 
 def _piece(line: bytes) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import logging
 import warnings
 import weakref
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -13,8 +15,9 @@ from surefoot._checks import integer, number, refuse, refuse_type
 from surefoot._errors import ArgumentError, StateError, SurefootError, SurefootWarning
 from surefoot.control import Controller, Decision, DivergenceGuard
 from surefoot.learning_rate import Change, LearningRate, check_controllers
+from surefoot.run import DecisionLog
 from surefoot.schedules import Schedule
-from surefoot.torch._ranks import is_distributed, mean_over_ranks
+from surefoot.torch._ranks import is_distributed, mean_over_ranks, rank
 from surefoot.torch._updates import Updates
 
 log = logging.getLogger("surefoot")
@@ -32,6 +35,7 @@ def drive(
     total_steps: int,
     steps_per_epoch: float | None = None,
     controllers: Iterable[Controller] = (),
+    run_dir: str | Path | None = None,
 ) -> TorchLearningRate:
     """Let a schedule and controllers drive the learning rate of any torch optimizer.
 
@@ -50,6 +54,8 @@ def drive(
         total_steps: the optimizer steps of the whole run.
         steps_per_epoch: the optimizer steps of one pass over the data; needed for lengths in epochs.
         controllers: what watches the readings given to `step` and `observe`; see `surefoot.control`.
+        run_dir: a folder in which every decision is written down as it happens; `surefoot show` reads it. In a
+            distributed run only rank 0 writes.
 
     Returns:
         The owner of the rate. Keep it: its `state_dict()` belongs into the checkpoint.
@@ -73,7 +79,12 @@ def drive(
         step 2: 0.25 -> 0.125: loss has not improved on 1 for 1 reading (Plateau)
     """
     return TorchLearningRate(
-        optimizer, schedule, total_steps=total_steps, steps_per_epoch=steps_per_epoch, controllers=controllers
+        optimizer,
+        schedule,
+        total_steps=total_steps,
+        steps_per_epoch=steps_per_epoch,
+        controllers=controllers,
+        run_dir=run_dir,
     )
 
 
@@ -95,6 +106,7 @@ class TorchLearningRate:
         total_steps: int,
         steps_per_epoch: float | None = None,
         controllers: Iterable[Controller] = (),
+        run_dir: str | Path | None = None,
     ) -> None:
         if not isinstance(getattr(optimizer, "param_groups", None), list):
             raise refuse_type("drive", "optimizer", optimizer, "a torch optimizer")
@@ -119,6 +131,11 @@ class TorchLearningRate:
         self.should_stop = False
         self._idle_calls = 0
         self._rate = LearningRate([_base_of(group) for group in optimizer.param_groups], resolved, controllers=given)
+        self._total_steps = total_steps
+        self._log = None if run_dir is None or (is_distributed() and rank()) else DecisionLog(run_dir)
+        if self._log:
+            weakref.finalize(self, self._log.close)
+        self._note_start()
         self._updates = Updates(optimizer)
         weakref.finalize(self, self._updates.remove)
         self._write()
@@ -200,6 +217,9 @@ class TorchLearningRate:
         if self._rate.controllers and is_distributed():
             reading = mean_over_ranks(self.step_count, self.learning_rate, reading)
         decisions = self._rate.observe(self.step_count, reading)
+        if self._log and decisions:
+            for change in self.changes[-len(decisions) :]:
+                self._log.add(asdict(change))
         for decision in decisions:
             if decision.action == "stop":
                 self.should_stop = True
@@ -217,6 +237,8 @@ class TorchLearningRate:
         if _owners.get(self.optimizer, _nobody)() is self:
             del _owners[self.optimizer]
             self._updates.remove()
+            if self._log:
+                self._log.close()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain data; `torch.load(weights_only=True)` reads it."""
@@ -240,9 +262,14 @@ class TorchLearningRate:
             warnings.warn(text, SurefootWarning, stacklevel=2)
         self.step_count = step_count
         self._updates.take()
+        self._note_start()
         for group, base in zip(self.optimizer.param_groups, self._rate.base_lrs, strict=True):
             group["initial_lr"] = base
         self._write()
+
+    def _note_start(self) -> None:
+        if self._log:
+            self._log.start(self.step_count, self._total_steps, self._rate.state_dict(), _in_words(self.schedule))
 
     def _check_ownership(self) -> None:
         if _owners.get(self.optimizer, _nobody)() is not self:
@@ -283,6 +310,14 @@ class TorchLearningRate:
 
 def _nobody() -> None:
     """Stand in for the weak reference to an owner where there is none."""
+
+
+def _in_words(schedule: Schedule) -> dict[str, Any]:
+    """Return a schedule's JSON form; of one that holds a nameless function, what it is called."""
+    try:
+        return schedule.to_dict()
+    except SurefootError:
+        return {"repr": repr(schedule)}
 
 
 def _is_tensor(lr: object) -> bool:

@@ -19,6 +19,11 @@ def is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def rank() -> int:
+    """Return the number of this process."""
+    return dist.get_rank()
+
+
 def mean_over_ranks(step: int, learning_rate: float, metrics: Mapping[str, Any]) -> dict[str, float]:
     """Return the mean of each metric over all processes; a NaN anywhere is a NaN everywhere.
 
@@ -34,12 +39,12 @@ def mean_over_ranks(step: int, learning_rate: float, metrics: Mapping[str, Any])
     """
     names = sorted(metrics)
     rows = _gather([float(step), learning_rate, float(zlib.crc32("\n".join(names).encode()))])
-    for rank, row in enumerate(rows):
+    for number, row in enumerate(rows):
         for what, mine, first in zip(_HEADER, row, rows[0], strict=True):
             if mine != first:
                 values = "" if what == _HEADER[2] else f" ({mine:g}, on rank 0 {first:g})"
                 raise SurefootError(
-                    f"rank {rank} differs from rank 0 in {what}{values}, so their learning rates would drift apart. "
+                    f"rank {number} differs from rank 0 in {what}{values}, so their learning rates would drift apart. "
                     "Call `step` and `observe` on every rank, with the same metrics, and change rates on all of them."
                 )
     if not names:
