@@ -12,7 +12,7 @@ from surefoot import ArgumentError, ArgumentTypeError, RunDirectoryError, StateE
 from surefoot.control import DivergenceGuard, Manual, Plateau
 from surefoot.run import read_decisions
 from surefoot.schedules import constant, cosine_decay, from_dict, linear_decay, linear_warmup
-from surefoot.torch._drive import drive
+from surefoot.torch import Scheduler, drive
 
 SCHEDULE = linear_warmup("10%") >> cosine_decay(to=0.1)
 TOTAL = 20
@@ -507,3 +507,33 @@ def test_decisions_are_written_down_as_they_happen(tmp_path):
     rate.load_state_dict(state)
     assert [c["step"] for c in read_decisions(tmp_path).changes] == [2, 3]
     assert read_decisions(tmp_path).starts == [0, 0, 3]
+
+
+# ---- the protocol of torch's schedulers ------------------------------------------------------------------------------
+
+
+def test_is_a_scheduler_of_torch():
+    optimizer = sgd()
+    rate = Scheduler(optimizer, linear_decay(), total_steps=4)
+    assert isinstance(rate, torch.optim.lr_scheduler.LRScheduler)
+    optimizer.step()
+    rate.step()
+    assert (rate.last_epoch, rate.base_lrs) == (1, [0.3, 0.15])
+    assert rate.get_lr() == rate.get_last_lr() == [0.3 * 0.75, 0.15 * 0.75]
+
+
+# https://github.com/huggingface/accelerate/issues/3797
+def test_may_be_called_several_times_an_update():
+    optimizer = sgd()
+    rate = drive(optimizer, linear_decay(), total_steps=TOTAL)
+    for _ in range(3):
+        optimizer.step()
+        for _ in range(8):
+            rate.step()
+    assert rate.step_count == 3
+
+
+@pytest.mark.parametrize("wrong", [3, 0.5, "loss"])
+def test_a_step_cannot_be_given(wrong):
+    with pytest.raises(ArgumentTypeError, match="The step is counted, and cannot be given"):
+        drive(sgd(), linear_decay(), total_steps=4).step(wrong)

@@ -1,7 +1,7 @@
 """surefoot for PyTorch; names are loaded when they are first used.
 
 TorchJob    a training run of a torch model, for surefoot.find
-drive       owns the learning rate of any torch optimizer
+drive       owns the learning rate of any torch optimizer; what it returns is a torch Scheduler
 Checkpointer
             the last good states of a run, for a guard to go back to
 SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, NAdam, RAdam, Adamax
@@ -25,6 +25,7 @@ except ImportError as _error:
 
 if TYPE_CHECKING:
     from surefoot.torch._checkpointer import Checkpointer as Checkpointer
+    from surefoot.torch._drive import Scheduler as Scheduler
     from surefoot.torch._drive import TorchLearningRate as TorchLearningRate
     from surefoot.torch._drive import drive as drive
     from surefoot.torch._job import TorchJob as TorchJob
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "surefoot.torch._checkpointer": ("Checkpointer",),
-    "surefoot.torch._drive": ("TorchLearningRate", "drive"),
+    "surefoot.torch._drive": ("Scheduler", "TorchLearningRate", "drive"),
     "surefoot.torch._job": ("TorchJob",),
     "surefoot.torch._optim": (
         "SGD",
@@ -74,6 +75,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "RuleOptimizer",
+    "Scheduler",
     "TorchJob",
     "TorchLearningRate",
     "drive",

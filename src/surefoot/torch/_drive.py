@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from torch.optim.lr_scheduler import LRScheduler
+
 import torch
 from surefoot._checks import integer, number, refuse, refuse_type
 from surefoot._errors import ArgumentError, StateError, SurefootError, SurefootWarning
@@ -88,8 +90,12 @@ def drive(
     )
 
 
-class TorchLearningRate:
-    """The owner of a torch optimizer's learning rate; made by `drive`.
+class TorchLearningRate(LRScheduler):
+    """The owner of a torch optimizer's learning rate, as `drive` returns it; also by the name `surefoot.torch.Scheduler`.
+
+    It is a torch scheduler, so Lightning, transformers' Trainer and accelerate take it as it is. Since it counts the
+    optimizer's updates itself, it does not matter how often they call `step()`, if only once an update (in Lightning:
+    `"interval": "step"`).
 
     Attributes:
         optimizer: the optimizer that is driven.
@@ -125,7 +131,9 @@ class TorchLearningRate:
                 "`drive(optimizer=...)`: this optimizer is driven already, by a schedule at step "
                 f"{owner.step_count}. Call `.release()` on the first, or drive another optimizer."
             )
+        # Not super().__init__(): it would take a first step, and wrap the optimizer's.
         self.optimizer = optimizer
+        self._step_count = 1  # accelerate counts in it
         self.schedule = resolved
         self.step_count = 0
         self.should_stop = False
@@ -161,9 +169,23 @@ class TorchLearningRate:
         """The latest decisions of the controllers, oldest first."""
         return list(self._rate.changes)
 
-    def get_last_lr(self) -> list[float]:
+    def get_last_lr(self) -> list[float]:  # pyright: ignore[reportIncompatibleMethodOverride] - never a tensor
         """Return `learning_rates`, under the name that torch's schedulers and their callers use."""
         return self.learning_rates
+
+    def get_lr(self) -> list[float]:  # pyright: ignore[reportIncompatibleMethodOverride] - as above
+        """Return the same: unlike in torch's schedulers, it is the rate of now wherever one asks."""
+        return self.learning_rates
+
+    @property
+    def base_lrs(self) -> list[float]:  # pyright: ignore[reportIncompatibleVariableOverride] - there it is written, too
+        """The base rate of every parameter group."""
+        return list(self._rate.base_lrs)
+
+    @property
+    def last_epoch(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] - as above
+        """`step_count`, under torch's name."""
+        return self.step_count
 
     def at(self, step: float, group: int = 0) -> float:
         """Return the learning rate of a parameter group at any step, without going there."""
@@ -173,7 +195,7 @@ class TorchLearningRate:
         """Return in words what the rate is made of, now or at a step, and the decisions that have led to it."""
         return self._rate.why(self.step_count if step is None else step)
 
-    def step(self, metrics: Mapping[str, Any] | None = None, /, **named: Any) -> None:
+    def step(self, metrics: Mapping[str, Any] | None = None, /, **named: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch's `epoch` is deprecated
         """Take notice of the updates since the last call, show a reading to the controllers, and write the rate.
 
         Call it once a batch, before or after `optimizer.step()`. The step is the number of updates that the optimizer
@@ -184,6 +206,9 @@ class TorchLearningRate:
             **named: the same, as in `step(loss=loss)`.
         """
         self._check_ownership()
+        if metrics is not None and not isinstance(metrics, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            cure = "As in `step(loss=loss)`. The step is counted, and cannot be given."
+            raise refuse_type("step", "metrics", metrics, "a mapping of names to values", cure)
         count = self._updates.take()
         self.step_count += count
         self._idle_calls = 0 if count else self._idle_calls + 1
@@ -306,6 +331,9 @@ class TorchLearningRate:
 
     def __repr__(self) -> str:
         return f"<TorchLearningRate {self.learning_rate:g} at step {self.step_count} of {self.schedule!r}>"
+
+
+Scheduler = TorchLearningRate
 
 
 def _nobody() -> None:
