@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from surefoot.control import Manual as Manual
     from surefoot.control import Plateau as Plateau
     from surefoot.learning_rate import LearningRate as LearningRate
+    from surefoot.schedules import Finding as Finding
     from surefoot.schedules import Schedule as Schedule
+    from surefoot.schedules import check as check
     from surefoot.schedules import constant as constant
     from surefoot.schedules import cosine_decay as cosine_decay
     from surefoot.schedules import cosine_restarts as cosine_restarts
@@ -69,7 +71,9 @@ _HOMES = {
     "surefoot.control": ("Controller", "DivergenceGuard", "Manual", "Plateau"),
     "surefoot.learning_rate": ("LearningRate",),
     "surefoot.schedules": (
+        "Finding",
         "Schedule",
+        "check",
         "constant",
         "cosine_decay",
         "cosine_restarts",
@@ -103,6 +107,7 @@ __all__ = [
     "CommandJob",
     "Controller",
     "DivergenceGuard",
+    "Finding",
     "Found",
     "FunctionJob",
     "Job",
@@ -119,6 +124,7 @@ __all__ = [
     "SurefootWarning",
     "Trial",
     "__version__",
+    "check",
     "constant",
     "cosine_decay",
     "cosine_restarts",

@@ -15,6 +15,8 @@ Importing this package loads none of them.
 
 from __future__ import annotations
 
+from surefoot.schedules._check import Finding as Finding
+from surefoot.schedules._check import check as check
 from surefoot.schedules._cycles import one_cycle as one_cycle
 from surefoot.schedules._cycles import one_cycle_momentum as one_cycle_momentum
 from surefoot.schedules._cycles import warmup_stable_decay as warmup_stable_decay
@@ -41,7 +43,9 @@ from surefoot.schedules._waves import cyclic as cyclic
 from surefoot.schedules._waves import cyclic_momentum as cyclic_momentum
 
 __all__ = [
+    "Finding",
     "Schedule",
+    "check",
     "constant",
     "cosine_decay",
     "cosine_restarts",
