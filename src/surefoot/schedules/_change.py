@@ -215,7 +215,7 @@ class Cooldown(Schedule):
             )
         schedule = self.schedule
         if not schedule.is_resolved:  # one that is resolved may be longer than this run: it is cut short here
-            schedule = schedule._resolve(run, start, schedule._wanted(run, length))
+            schedule = schedule._resolve(run, start, schedule._wanted(run, run.total_steps - start))
         return self._replaced(schedule=schedule, step=step, decay_steps=end - step)
 
     def _extend(self, to: float, step: float) -> Schedule:

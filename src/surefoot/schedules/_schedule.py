@@ -244,8 +244,8 @@ class Schedule:
         Use it to end a run early and well, or to branch good weights off a run that goes on: the cooldown is where most
         of the last loss is won. From a rate that is low already there is little to win.
 
-        The factor in the cooldown is `to + (self(step) - to) * q(p)`, with the shapes q of `warmup_stable_decay`. A
-        schedule that is resolved may be longer than the run that is left: it is cut short.
+        The factor in the cooldown is `to + (self(step) - to) * q(p)`, with the shapes q of `warmup_stable_decay`. The
+        schedule is cut short: it is as long as if there were no cooldown, even longer than the run if it is resolved.
 
         Args:
             step: where the fall begins, a length from the start of this schedule.
