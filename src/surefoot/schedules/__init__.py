@@ -38,6 +38,8 @@ from surefoot.schedules._shapes import linear_warmup as linear_warmup
 from surefoot.schedules._shapes import polynomial_decay as polynomial_decay
 from surefoot.schedules._tables import from_table as from_table
 from surefoot.schedules._tables import multistep as multistep
+from surefoot.schedules._time import parse_duration as parse_duration
+from surefoot.schedules._time import step_at_time as step_at_time
 from surefoot.schedules._waves import cosine_restarts as cosine_restarts
 from surefoot.schedules._waves import cyclic as cyclic
 from surefoot.schedules._waves import cyclic_momentum as cyclic_momentum
@@ -63,10 +65,12 @@ __all__ = [
     "noam",
     "one_cycle",
     "one_cycle_momentum",
+    "parse_duration",
     "piecewise",
     "polynomial_decay",
     "power_decay",
     "rex",
+    "step_at_time",
     "step_decay",
     "warmup_stable_decay",
 ]
