@@ -80,9 +80,26 @@ def test_an_extension_of_a_decay_never_raises_the_rate_and_ends_no_lower(decay, 
     assert curve[step] == pytest.approx(known(step), abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    "longer",
+    [
+        linear_decay(30).extend(50, step=10),
+        (linear_warmup(5) >> cosine_decay(25)).extend(50, step=10),
+        (linear_warmup(5) >> constant(10) >> linear_decay(15)).extend(50, step=20),
+        warmup_stable_decay(5, 10, length=30).extend(50, step=25),
+        one_cycle(30, warmup_steps=9).extend(50, step=20),
+        constant(30).cooldown_from(20, 10).extend(50, step=25),
+    ],
+    ids=repr,
+)
+def test_extended_schedules_keep_the_contract(longer):
+    check_schedule(longer, total_steps=60)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", LONG, ids=repr)
 @pytest.mark.parametrize("share", [0, 0.3, 0.9])
-def test_extended_schedules_keep_the_contract(schedule, share):
+def test_all_extended_schedules_keep_the_contract(schedule, share):
     step = int(share * schedule.length)
     check_schedule(schedule.extend(schedule.length + 50, step=step), total_steps=400)
 
