@@ -155,6 +155,11 @@ def test_a_cooldown_that_has_not_begun_begins_later():
     assert known.extend(300, step=90)(195) == pytest.approx(known(95))
 
 
+def test_what_takes_no_time_yet_can_be_extended():
+    assert constant(0).extend(20) == constant(20)
+    assert linear_warmup(0).extend(20) == linear_warmup(0) >> constant(20)
+
+
 def test_extending_by_nothing_changes_nothing():
     known = linear_decay(100)
     assert known.extend(100) is known

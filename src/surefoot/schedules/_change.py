@@ -251,6 +251,7 @@ def extend(schedule: Schedule, to: float, step: float) -> Schedule:
     cure = f"The schedule is {length:g} steps long. To end earlier, use `cooldown_from`."
     to = number("extend", "to", to, at_least=length, cure=cure)
     cure = "A schedule that has ended is not extended: join another to it with `>>`."
-    step = number("extend", "step", step, at_least=0, below=length, cure=cure)
+    bounds = {"below": length} if length > 0 else {"at_most": 0}
+    step = number("extend", "step", step, at_least=0, **bounds, cure=cure)
     to, step = (int(x) if x == int(x) else x for x in (to, step))
     return schedule if to == length else schedule._extend(to, step)
