@@ -180,3 +180,18 @@ def test_a_saved_model_goes_on_with_its_rates(tmp_path):
         one.fit(X, Y, batch_size=8, epochs=1, shuffle=False, verbose=0)
     for a, b in zip(mine.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
+def test_under_a_tf_strategy_decay_works_and_what_needs_our_step_is_refused():
+    import tensorflow as tf
+
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        ours = fitted(surefoot.keras.SGD(0.05, decay=0.5))
+        for options in ({"multipliers": {"body": 0.5}}, {"style": "torch"}):
+            with pytest.raises(ArgumentError, match=r"without a tf\.distribute strategy"):
+                fitted(surefoot.keras.Adam(0.05, **options))
+        with pytest.raises(ArgumentError, match=r"weight_decay must be None with a tf\.distribute strategy"):
+            fitted(surefoot.keras.SGD(0.05, decay=0.5, weight_decay=0.1))
+    for a, b in zip(ours.get_weights(), fitted(surefoot.keras.SGD(0.05, decay=0.5)).get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)

@@ -78,7 +78,7 @@ class FromSchedule(PerUpdate):
         step = ops.convert_to_tensor(step)
         if keras.backend.backend() == "tensorflow":
             OPS.setdefault(type(step), _tensorflow())
-        return ops.cast(self.base * self._known(step), keras.config.floatx())
+        return ops.cast(self.base * self._known(_plain(step)), keras.config.floatx())
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, as Keras saves them."""
@@ -182,6 +182,17 @@ def _of_function(where: str, function: Callable[..., Any], say: Callable[[str], 
             "Give a function of one argument, the number of updates so far, or set `optimizer.learning_rate`."
         )
     return function
+
+
+def _plain(step: Any) -> Any:
+    """Return a step on torch's CPU as a Python number, with which a schedule is 20 times as fast; others as they are."""
+    torch: Any = sys.modules["torch"] if keras.backend.backend() == "torch" else None
+    if torch is None or torch.compiler.is_compiling() or not step.is_cpu or step.ndim:
+        return step
+    try:
+        return step.item()
+    except RuntimeError:  # inside of torch.vmap there are many steps in one
+        return step
 
 
 def _tensorflow() -> Ops:
