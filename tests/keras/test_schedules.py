@@ -153,7 +153,7 @@ def test_open_lengths_are_refused_with_the_cure(name):
 
 
 def falling(step):
-    return 0.5 / (1.0 + ops.cast(step, "float32"))
+    return 0.5 / (1 + step)
 
 
 def test_a_function_of_one_argument_gets_the_number_of_updates():

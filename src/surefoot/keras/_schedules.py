@@ -108,7 +108,7 @@ class FromFunction(PerUpdate):
     """Make a learning rate for Keras of a function of the number of updates, called inside the compiled step.
 
     Our optimizers make it of a function of one argument: `Adam(learning_rate=lambda step: 0.1 / (1 + step))`. It gets
-    an array, so it decides with `keras.ops.where` and not with `if`.
+    a float array, so it decides with `keras.ops.where` and not with `if`.
 
     Args:
         function: takes the number of updates so far and returns the rate.
@@ -127,7 +127,8 @@ class FromFunction(PerUpdate):
 
     def __call__(self, step: Any) -> Any:
         """Return the rate at a step."""
-        return ops.cast(self.function(ops.convert_to_tensor(step)), keras.config.floatx())
+        floatx = keras.config.floatx()  # TensorFlow would not divide 0.5 by a whole number
+        return ops.cast(self.function(ops.cast(step, floatx)), floatx)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, as Keras saves them."""
