@@ -6,8 +6,24 @@ Change the import, keep the rest; a saved optimizer state goes from Keras' class
     RAdam, DoG                                                            Keras does not
     RuleOptimizer                                                         any rule, one of your own too
 
-Clipping, weight decay, gradient accumulation, moving averages of the weights, loss scaling, schedules and saving are
-Keras' own.
+Clipping, weight decay, gradient accumulation, moving averages of the weights, loss scaling and saving are Keras' own.
+By keyword every optimizer takes what Keras lacks:
+
+    learning_rate=0.001 * schedule       a schedule of surefoot, or a function of the number of updates
+    multipliers={"encoder": 0.1}         factors of the rate by layer, variable or pattern, see below
+    style="torch"                        PyTorch's conventions and defaults, where torch has the class
+    decay=0.01, lr=0.1, epsilon=None     as in Keras 2: update t is taken with learning_rate / (1 + decay * t), t from 0
+
+`multipliers` go by name: a whole path, or any run of whole names in it, with * and ? as wildcards. "encoder",
+"encoder/*", "dense_?" and "kernel" all fit "model/encoder/dense_1/kernel". The last name that fits decides; a variable
+that none fits has the factor 1. Decoupled weight decay goes with the rate; 0 freezes a layer as `trainable=False` does.
+
+>>> from surefoot.schedules import cosine_decay, linear_warmup
+>>> optimizer = Adam(0.01 * (linear_warmup(10) >> cosine_decay(90)), multipliers={"body": 0.1})
+>>> float(optimizer.learning_rate)
+0.0
+
+`surefoot.keras.optimizers` and `surefoot.keras.schedules` stand for the modules of Keras that have these names.
 """
 
 # Keras has no types.
@@ -21,6 +37,8 @@ except ImportError as _error:
 
     raise missing_extra("keras", "keras") from _error
 
+from surefoot.keras import optimizers as optimizers
+from surefoot.keras import schedules as schedules
 from surefoot.keras._optimizers import SGD as SGD
 from surefoot.keras._optimizers import Adadelta as Adadelta
 from surefoot.keras._optimizers import Adagrad as Adagrad
@@ -33,6 +51,10 @@ from surefoot.keras._optimizers import RMSprop as RMSprop
 from surefoot.keras._rule_optimizer import DoG as DoG
 from surefoot.keras._rule_optimizer import RAdam as RAdam
 from surefoot.keras._rule_optimizer import RuleOptimizer as RuleOptimizer
+from surefoot.keras._schedules import FromSchedule as FromSchedule
+from surefoot.keras.optimizers import deserialize as deserialize
+from surefoot.keras.optimizers import get as get
+from surefoot.keras.optimizers import serialize as serialize
 
 __all__ = [
     "SGD",
@@ -42,9 +64,15 @@ __all__ = [
     "AdamW",
     "Adamax",
     "DoG",
+    "FromSchedule",
     "Lion",
     "Nadam",
     "RAdam",
     "RMSprop",
     "RuleOptimizer",
+    "deserialize",
+    "get",
+    "optimizers",
+    "schedules",
+    "serialize",
 ]
