@@ -158,7 +158,7 @@ def _compiled_anew(model: Any) -> dict[str, Any]:
         settings[name] = tree.map_structure(_copy_of_metric, settings.get(name))
     before = dict(vars(model))
     with borrowed():
-        model.compile(**settings)
+        keras.Model.compile(model, **settings)  # not that of a subclass, which may want other arguments
     after = dict(vars(model))
     for name in after.keys() - before.keys():
         del vars(model)[name]

@@ -168,12 +168,13 @@ class KerasJob:
         self._initial: tuple[int, State] | None = None
         self._bench = self._first_bench()
         self.default_learning_rate = _usual_rate(self._bench.optimizer) if learning_rate is None else learning_rate
-        self._accumulates = int(getattr(self._bench.optimizer, "gradient_accumulation_steps", None) or 1)
+        inner: Any = getattr(self._bench.optimizer, "inner_optimizer", self._bench.optimizer)
+        self._accumulates = int(inner.gradient_accumulation_steps or 1)
         self.total_steps = self._length(total_steps, epochs)
         self.name = name or self._bench.model.name
         self._metric = metric or "loss"
         self.goal = self._checked_goal(goal)
-        self.optimizer_name = _optimizer_name(self._bench.optimizer)
+        self.optimizer_name = _optimizer_name(inner)
 
     @property
     def epochs(self) -> float | None:
@@ -258,7 +259,7 @@ class KerasJob:
         return {
             "kind": "KerasJob",
             "backend": keras.backend.backend(),
-            "optimizer": type(bench.optimizer).__name__,
+            "optimizer": self.optimizer_name,
             "optimizer_settings": settings,
             "gradient_accumulation_steps": self._accumulates,
             "batch_size": self.batch_size,
@@ -316,7 +317,7 @@ class KerasJob:
                 "`KerasJob(model=...)` built two models with different weights under the same seed, so no two searches "
                 "will be the same. Draw initial weights from Keras', NumPy's or Python's global generators.",
                 SurefootWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
         self._initial = (0, second.initial)
         return first

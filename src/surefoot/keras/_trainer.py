@@ -171,4 +171,10 @@ def _floats(losses: list[Any]) -> list[float]:
     """Bring the losses to the host at once; none if the model's training step tells none."""
     if not losses or any(loss is None for loss in losses):
         return []
-    return [float(v) for v in ops.convert_to_numpy(ops.stack([ops.reshape(loss, ()) for loss in losses]))]
+    if keras.backend.backend() == "torch":
+        losses = ops.stack([ops.reshape(loss, ()) for loss in losses]).tolist()
+    elif keras.backend.backend() == "jax":
+        import jax  # noqa: PLC0415 - only where it is the backend
+
+        losses = jax.device_get(losses)
+    return [float(loss) for loss in losses]
