@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 from surefoot._checks import refuse
+from surefoot.keras._data import as_numpy
 from surefoot.keras._random import borrowed
 from surefoot.keras._trainer import State, as_tensors, put, trainer_of, values_of
 
@@ -133,14 +135,26 @@ def check_compiled(model: Any, *, own_schedule: bool) -> None:
         raise refuse(_WHERE, "model", optimizer.name, allowed, cure)
 
 
+def settings_of(optimizer: Any) -> dict[str, Any]:
+    """Return what `get_config` says; Keras 3.15 reads the rate in a way that NumPy 2 warns of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return dict(optimizer.get_config())
+
+
+def rate_of(optimizer: Any) -> float:
+    """Return the present rate."""
+    rate = optimizer.learning_rate
+    return float(as_numpy(rate.value if isinstance(rate, keras.Variable) else rate))
+
+
 def copy_of(optimizer: Any) -> Any:
     """Return a new optimizer with the same settings, with a plain number as its rate."""
-    config: dict[str, Any] = dict(optimizer.get_config())
+    config = settings_of(optimizer)
     inner = getattr(optimizer, "inner_optimizer", None)
     if inner is not None:  # a LossScaleOptimizer
         return type(optimizer)(copy_of(inner), **{k: v for k, v in config.items() if k != "inner_optimizer"})
-    rate = optimizer.learning_rate
-    config["learning_rate"] = float(keras.ops.convert_to_numpy(rate)) if isinstance(rate, keras.Variable) else 1e-3
+    config["learning_rate"] = rate_of(optimizer)  # of a schedule, that at its present step
     made = type(optimizer).from_config(config)
     plain = (bool, int, float, str, type(None))
     for name, value in vars(optimizer).items():

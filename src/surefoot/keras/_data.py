@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import math
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -181,6 +182,13 @@ def as_batch(values: Any) -> Batch:
     return tree.map_structure(_as_array, tuple(values) if isinstance(values, tuple | list) else (values,))
 
 
+def as_numpy(value: Any) -> Any:
+    """Return a tensor as a NumPy array; Keras 3.15 asks for it in a way that NumPy 2 warns of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return ops.convert_to_numpy(value)
+
+
 def checksum(columns: Batch) -> str:
     """Return a short hash of the arrays' shapes and of about a thousand values of each."""
     digest = hashlib.sha256()
@@ -253,7 +261,7 @@ def _is_array(value: Any) -> bool:
 
 def _as_array(value: Any) -> Any:
     """Return a NumPy array; floats have Keras' usual type, as in `fit`."""
-    array: Any = ops.convert_to_numpy(value) if ops.is_tensor(value) else np.asarray(value)
+    array: Any = as_numpy(value) if ops.is_tensor(value) else np.asarray(value)
     is_float = array.dtype.kind == "f"
     return array.astype(keras.config.floatx(), copy=False) if is_float else array
 

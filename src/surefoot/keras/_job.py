@@ -21,8 +21,8 @@ import keras
 import numpy as np
 from surefoot._checks import integer, nearest, number, one_of, refuse, refuse_type
 from surefoot._errors import SurefootWarning
-from surefoot.keras._bench import Bench
-from surefoot.keras._data import data_of
+from surefoot.keras._bench import Bench, rate_of, settings_of
+from surefoot.keras._data import as_numpy, data_of
 from surefoot.keras._random import Randomness, borrowed, seeded
 from surefoot.keras._trainer import State
 from surefoot.schedules import Schedule, cosine_decay, linear_warmup
@@ -253,8 +253,8 @@ class KerasJob:
         """Return plain data that tells this job from another."""
         bench = self._bench
         plain = (bool, int, float, str, type(None))
-        config: dict[str, Any] = bench.optimizer.get_config()
-        settings = {k: v for k, v in config.items() if k not in {"learning_rate", "name"} and isinstance(v, plain)}
+        settings = settings_of(bench.optimizer)
+        settings = {k: v for k, v in settings.items() if k not in {"learning_rate", "name"} and isinstance(v, plain)}
         loss: Any = getattr(bench.model, "loss", None)
         return {
             "kind": "KerasJob",
@@ -408,7 +408,7 @@ def _takes_rate(build: Callable[..., Any]) -> bool:
 
 
 def _usual_rate(optimizer: Any) -> float:
-    rate = float(ops.convert_to_numpy(optimizer.learning_rate))
+    rate = rate_of(optimizer)
     return float(f"{rate:.6g}") if math.isfinite(rate) and rate > 0 else 1e-3
 
 
@@ -417,10 +417,10 @@ def _optimizer_name(optimizer: Any) -> str:
     kind = type(optimizer)
     name = kind.__name__
     try:
-        usual = kind().get_config()
+        usual = settings_of(kind())
     except Exception:  # noqa: BLE001 - an optimizer of the user's own
         return name
-    config = optimizer.get_config()
+    config = settings_of(optimizer)
     more = {k: v for k, v in config.items() if k not in {"name", "learning_rate"} and v != usual.get(k)}
     if name == "SGD" and more in ({"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}):
         return "sgd_nesterov" if "nesterov" in more else "sgd_momentum"
@@ -436,13 +436,13 @@ def _flat(metrics: Any) -> list[Any]:
 
 def _plain(value: Any) -> Any:
     """Return a value as an array of a type that NumPy has itself; bfloat16 goes into float32 and back unchanged."""
-    array = ops.convert_to_numpy(value)
+    array = as_numpy(value)
     return array if array.dtype.kind in "biufc" else array.astype(np.float32)
 
 
 def _number(name: str, logs: dict[str, Any]) -> float:
     """Return a metric as a float."""
-    array = np.asarray(ops.convert_to_numpy(logs[name]) if name in logs else math.nan)
+    array = np.asarray(as_numpy(logs[name]) if name in logs else math.nan)
     if array.size != 1:
         allowed = f"a metric that is one number; {name} has {array.size}"
         raise refuse(_WHERE, "metric", name, allowed, "Average it over its classes.")
