@@ -91,10 +91,9 @@ class Bench:
 
     @contextmanager
     def _exchanged(self) -> Generator[None]:
-        """Exchange what `compile` has set, and put values and gradients back afterwards."""
+        """Exchange what `compile` has set, and put attributes, values and gradients back afterwards."""
         attributes: dict[str, Any] = vars(self.model)
-        missing = [name for name in self._mine if name not in attributes]
-        theirs = {name: attributes[name] for name in self._mine if name in attributes}
+        theirs = dict(attributes)
         variables = [*self.model.trainable_variables, *self.model.non_trainable_variables, *self.model.metrics_variables]
         values = values_of(variables)
         is_torch = keras.backend.backend() == "torch"
@@ -103,9 +102,9 @@ class Bench:
         try:
             yield
         finally:
-            attributes.update(theirs)
-            for name in missing:
+            for name in attributes.keys() - theirs.keys():
                 del attributes[name]
+            attributes.update(theirs)
             put(variables, values)
             for variable, grad in zip(variables, grads, strict=False):
                 variable.value.grad = grad

@@ -171,7 +171,7 @@ class KerasJob:
         inner: Any = getattr(self._bench.optimizer, "inner_optimizer", self._bench.optimizer)
         self._accumulates = int(inner.gradient_accumulation_steps or 1)
         self.total_steps = self._length(total_steps, epochs)
-        self.name = name or self._bench.model.name
+        self.name = name or _name_of(self._bench.model)
         self._metric = metric or "loss"
         self.goal = self._checked_goal(goal)
         self.optimizer_name = _optimizer_name(inner)
@@ -389,6 +389,13 @@ def fingerprint(bench: Bench, state: State) -> str:
         if id(v) in weights
     ]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+def _name_of(model: Any) -> str:
+    """Return the model's name, without the number that Keras gives a name that is not the user's."""
+    base, _, number = model.name.rpartition("_")
+    is_automatic = number.isdigit() and base.replace("_", "") == type(model).__name__.lower()
+    return base if is_automatic else model.name
 
 
 def _takes_rate(build: Callable[..., Any]) -> bool:
