@@ -9,7 +9,6 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import keras
-
 import surefoot as sf
 from surefoot import datasets
 from surefoot.keras import KerasJob, find
@@ -40,6 +39,7 @@ class Follow(keras.callbacks.Callback):
         self.peak, self.plan, self.step = peak, SCHEDULE.resolve(total_steps), 0
 
     def on_train_batch_begin(self, batch: int, logs: object = None) -> None:
+        """Set the rate of the next update."""
         del batch, logs
         self.model.optimizer.learning_rate = self.peak * self.plan(self.step)
         self.step += 1

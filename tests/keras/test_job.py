@@ -9,7 +9,6 @@ import keras
 import surefoot as sf
 from keras import layers
 from surefoot import keras as sk
-from surefoot.keras import KerasJob
 
 from .jobs import LOSS, X_VAL, Y_VAL, Augmented, X, Y, averaging, compiled, job, noisy, plain
 
@@ -120,7 +119,7 @@ def test_an_optimizer_that_cannot_be_copied_is_refused_where_it_must_be():
             super().__init__(learning_rate, **kwargs)
             self.strength = strength
 
-    with pytest.raises(sf.ArgumentError, match="get_config.. tells all its settings; a copy has another 'strength'"):
+    with pytest.raises(sf.ArgumentError, match="tells all its settings; a copy has another 'strength'"):
         job(plain(Secret(strength=2.0)))
     of = job(lambda: plain(Secret(strength=2.0)))
     assert of._bench.optimizer.strength == 2.0
@@ -160,9 +159,6 @@ def test_a_function_that_ignores_the_seed_is_said():
 
 
 def test_a_metric_to_maximize_must_be_a_share():
-    def model():
-        return plain(metrics=[wide])
-
     def constant(y_true, y_pred):
         return keras.ops.mean(y_pred) * 0.0 + 40.0
 
@@ -332,7 +328,7 @@ def test_a_run_is_written_into_a_model():
     assert float(mine.optimizer.learning_rate) == pytest.approx(1e-3)
     mine.fit(X, Y, verbose=0)
     assert of.evaluate(run) == loss  # what `fit` does to the model is not the run's business
-    with pytest.raises(sf.ArgumentTypeError, match="model must be a compiled keras.Model"):
+    with pytest.raises(sf.ArgumentTypeError, match="model must be a compiled"):
         run.write_to(None)
 
 
@@ -355,7 +351,7 @@ def test_the_optimizer_is_named_as_the_report_needs_it(optimizer, name):
 
 
 def test_a_model_without_a_name_has_the_same_one_each_time():
-    assert job().name == job().name == "sequential"
+    assert [job(compiled).name for _ in range(2)] == ["sequential"] * 2
     assert job(lambda: OwnName(name="resnet_50")).name == "resnet_50"
 
 
@@ -367,15 +363,13 @@ class OwnName(keras.Sequential):
 
 def test_other_data_and_other_settings_are_another_job():
     def about(**changes):
-        return job(**changes).describe()
+        return job(**{"model": compiled, **changes}).describe()
 
     usual = about()
-    assert usual == about()
     assert usual["optimizer"] == "sgd"
-    clipped = {"model": lambda: plain(keras.optimizers.SGD(clipnorm=1.0))}
+    clipped = {"model": lambda: compiled(optimizer=keras.optimizers.SGD(clipnorm=1.0))}
     others = [{"x": X + 1}, {"validation_data": (X_VAL + 1, Y_VAL)}, clipped]
     assert all(about(**changes) != usual for changes in others)
-    assert isinstance(job(), KerasJob)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="where TensorFlow is there anyway")

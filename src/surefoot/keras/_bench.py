@@ -94,7 +94,11 @@ class Bench:
         """Exchange what `compile` has set, and put attributes, values and gradients back afterwards."""
         attributes: dict[str, Any] = vars(self.model)
         theirs = dict(attributes)
-        variables = [*self.model.trainable_variables, *self.model.non_trainable_variables, *self.model.metrics_variables]
+        variables = [
+            *self.model.trainable_variables,
+            *self.model.non_trainable_variables,
+            *self.model.metrics_variables,
+        ]
         values = values_of(variables)
         is_torch = keras.backend.backend() == "torch"
         grads = [v.value.grad for v in variables] if is_torch else []
@@ -159,7 +163,9 @@ def copy_of(optimizer: Any) -> Any:
     for name, value in vars(optimizer).items():
         if not name.startswith("_") and name != "built" and isinstance(value, plain) and vars(made).get(name) != value:
             allowed = f"an optimizer whose get_config() tells all its settings; a copy has another {name!r}"
-            raise refuse(_WHERE, "model", optimizer.name, allowed, "Or give a function that returns the compiled model.")
+            raise refuse(
+                _WHERE, "model", optimizer.name, allowed, "Or give a function that returns the compiled model."
+            )
     return made
 
 

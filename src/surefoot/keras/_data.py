@@ -14,8 +14,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-import keras
 import numpy as np
+
+import keras
 from surefoot._checks import refuse, refuse_type
 from surefoot.keras._random import borrowed, seeded
 
@@ -75,7 +76,7 @@ class ArrayBatches:
         return {"samples": self.count, "checksum": checksum(self._columns)}
 
     def _take(self, index: Any) -> Batch:
-        return tree.map_structure(lambda a: a[index], self._columns)
+        return _taken(self._columns, index)
 
 
 class PyDatasetBatches:
@@ -144,7 +145,14 @@ class TfBatches:
 
 
 def data_of(
-    x: Any, y: Any, sample_weight: Any, *, batch_size: int, validation_data: Any, validation_split: float, val_batch: int
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    batch_size: int,
+    validation_data: Any,
+    validation_split: float,
+    val_batch: int,
 ) -> tuple[Batches, Batches]:
     """Return training and validation batches, or say what is wrong with what was given."""
     train = _source("x", x, y, sample_weight)
@@ -160,8 +168,8 @@ def data_of(
         if not 0 < kept < size:
             allowed = f"such that training and validation have at least one of the {size} samples"
             raise refuse(_WHERE, "validation_split", validation_split, allowed)
-        val: Any = tree.map_structure(lambda a: a[kept:], train)
-        train = tree.map_structure(lambda a: a[:kept], train)
+        val: Any = _taken(train, slice(kept, None))
+        train = _taken(train, slice(kept))
     elif validation_split:
         cure = "Leave one of the two out."
         raise refuse(_WHERE, "validation_split", validation_split, "0 where validation_data is given", cure)
@@ -209,7 +217,9 @@ def _source(argument: str, x: Any, y: Any = None, sample_weight: Any = None) -> 
         for name, value in zip(names[1:], (y, sample_weight), strict=True):
             if value is not None:
                 allowed = "left out: a dataset brings its own"
-                raise refuse(_WHERE, name, type(value).__name__, allowed, "Let it give (x, y) or (x, y, sample_weight).")
+                raise refuse(
+                    _WHERE, name, type(value).__name__, allowed, "Let it give (x, y) or (x, y, sample_weight)."
+                )
         return dataset
     given = [x] if y is None and sample_weight is None else [x, y] if sample_weight is None else [x, y, sample_weight]
     columns = tuple(_columns(name, value) for name, value in zip(names, given, strict=False))
@@ -234,7 +244,9 @@ def _dataset(argument: str, x: Any) -> Batches | None:
         return TfBatches(argument, x)
     if isinstance(x, Iterator) or type(x).__module__.startswith("torch.utils.data"):
         kind = type(x).__name__
-        cure = "Put what makes a batch into __getitem__ of a keras.utils.PyDataset: each trial begins again, in its order."
+        cure = (
+            "Put what makes a batch into __getitem__ of a keras.utils.PyDataset: each trial begins again, in its order."
+        )
         raise refuse_type(_WHERE, argument, kind, "arrays, a PyDataset or a tf.data.Dataset", cure)
     return None
 
@@ -264,6 +276,15 @@ def _as_array(value: Any) -> Any:
     array: Any = as_numpy(value) if ops.is_tensor(value) else np.asarray(value)
     is_float = array.dtype.kind == "f"
     return array.astype(keras.config.floatx(), copy=False) if is_float else array
+
+
+def _taken(columns: Batch, index: Any) -> Batch:
+    """Return some of the samples."""
+
+    def one(array: Any) -> Any:
+        return array[index]
+
+    return tree.map_structure(one, columns)
 
 
 def _order(count: int, seed: int, epoch: int) -> Any:

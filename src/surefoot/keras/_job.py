@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import keras
 import numpy as np
+
+import keras
 from surefoot._checks import integer, nearest, number, one_of, refuse, refuse_type
 from surefoot._errors import SurefootWarning
 from surefoot.keras._bench import Bench, rate_of, settings_of

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 from keras.src.backend.common import global_state
+
+import keras
 
 _KERAS = ("global_random_seed", "global_seed_generator")  # what keras.utils.set_random_seed changes
 

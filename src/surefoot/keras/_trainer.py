@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-import keras
 import numpy as np
+
+import keras
 
 ops: Any = keras.ops
 tree: Any = keras.tree
@@ -37,9 +38,15 @@ class JaxTrainer:
         model.reset_metrics()
         self._blank = values_of(model.metrics_variables)  # metrics of one batch
         # Functions of our own: JAX takes equal methods for the same program, and the model may be compiled again.
-        compiled = jax.jit if model.jit_compile and not model.run_eagerly else lambda f: f
-        self._train_step = compiled(lambda state, batch: model.train_step(state, batch))
-        self._test_step = compiled(lambda state, batch: model.test_step(state, batch))
+
+        def train(state: Any, batch: Any) -> Any:
+            return model.train_step(state, batch)
+
+        def test(state: Any, batch: Any) -> Any:
+            return model.test_step(state, batch)
+
+        is_compiled = model.jit_compile and not model.run_eagerly
+        self._train_step, self._test_step = (jax.jit(train), jax.jit(test)) if is_compiled else (train, test)
 
     def train(self, state: State, feed: Feed) -> tuple[State, list[float]]:
         """Take one step for each pair of the feed; return the new state and the losses, if the model tells them."""
