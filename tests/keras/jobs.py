@@ -26,8 +26,7 @@ def plain(optimizer="sgd", **settings):
 
 def noisy(optimizer="adam", **settings):
     """Return a network whose every part has a state or draws random numbers."""
-    parts = layers.Dense(4), layers.BatchNormalization(), layers.Activation("tanh"), layers.Dropout(0.3)
-    return compiled(*parts, optimizer=optimizer, **settings)
+    return compiled(layers.BatchNormalization(), layers.Dropout(0.3), optimizer=optimizer, **settings)
 
 
 class Augmented(keras.utils.PyDataset):

@@ -69,7 +69,7 @@ def test_the_model_and_all_randomness_are_as_they_were(is_used):
     if is_used:
         model.fit(X, Y, batch_size=8, verbose=0)
     before = everything_of(model)
-    found = find(model, X, Y, epochs=20, budget=0.2, **DATA)
+    found = find(model, X, Y, epochs=6, budget=0.5, **DATA)
     after = everything_of(model)
     assert [name for name in before if before[name] != after[name]] == []
     trained = found.train()
@@ -101,7 +101,7 @@ def test_a_model_without_weights_is_built_as_fit_would_build_it():
         return model
 
     one, two = fresh(), fresh()
-    find(one, X, Y, total_steps=240, budget=0.2, **DATA)
+    find(one, X, Y, total_steps=40, budget=0.5, **DATA)
     two.fit(X, Y, batch_size=8, verbose=0)
     assert values(one.weights) == values(two.weights)
     assert not one.optimizer.built
@@ -159,8 +159,7 @@ def test_wrong_arguments_are_refused(changes, words):
 
 
 def test_the_report_begins_with_code_for_keras(tmp_path):
-    of = job(compiled, total_steps=240)
-    found = sf.find(of, budget=0.2)
+    found = sf.find(job(compiled), budget=0.5)
     from surefoot.report._snippets import snippets
 
     assert found.optimizer == "sgd"

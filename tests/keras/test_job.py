@@ -210,7 +210,7 @@ def test_trains_and_evaluates_as_keras_does():
     """Batch by batch, with batch normalization, dropout, momentum, and a rate that changes at every step."""
 
     def model():
-        return noisy(keras.optimizers.SGD(0.1, momentum=0.9), metrics=["accuracy"])
+        return noisy(keras.optimizers.SGD(0.1, momentum=0.9))
 
     factors = [1.0, 0.5, 0.25, 0.0, 2.0]
     of = job(model)
@@ -303,6 +303,7 @@ def test_a_function_may_take_the_learning_rate():
     assert set(seen) == {0.25}
 
 
+@pytest.mark.slow
 def test_scaled_losses():
     def build():
         return compiled(optimizer=keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=8.0))
