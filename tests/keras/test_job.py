@@ -125,6 +125,18 @@ def test_an_optimizer_that_cannot_be_copied_is_refused_where_it_must_be():
     assert of._bench.optimizer.strength == 2.0
 
 
+def test_a_metric_that_cannot_be_copied_is_refused_where_it_must_be_and_nothing_is_changed():
+    class Stubborn(keras.metrics.Mean):
+        def __init__(self, share):
+            super().__init__(name="stubborn")
+
+    model = compiled(metrics=[Stubborn(0.5)])
+    before = dict(vars(model))
+    with pytest.raises(sf.ArgumentError, match="metrics whose"):
+        job(model)
+    assert vars(model) == before
+
+
 def test_several_rates_are_refused():
     if not hasattr(keras.optimizers, "MultiOptimizer"):
         pytest.skip("Keras has it from 3.15 on")

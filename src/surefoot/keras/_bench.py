@@ -175,18 +175,27 @@ def _compiled_anew(model: Any) -> dict[str, Any]:
     settings["optimizer"] = copy_of(model.optimizer)
     for name in ("metrics", "weighted_metrics"):
         settings[name] = tree.map_structure(_copy_of_metric, settings.get(name))
-    before = dict(vars(model))
-    with borrowed():
-        keras.Model.compile(model, **settings)  # not that of a subclass, which may want other arguments
-    after = dict(vars(model))
-    for name in after.keys() - before.keys():
-        del vars(model)[name]
-    vars(model).update(before)
+    before, after = dict(vars(model)), dict[str, Any]()
+    try:
+        with borrowed():
+            keras.Model.compile(model, **settings)  # not that of a subclass, which may want other arguments
+        after = dict(vars(model))
+    finally:
+        for name in vars(model).keys() - before.keys():
+            del vars(model)[name]
+        vars(model).update(before)
     return {name: value for name, value in after.items() if name not in before or before[name] is not value}
 
 
 def _copy_of_metric(metric: Any) -> Any:
-    return type(metric).from_config(metric.get_config()) if isinstance(metric, keras.metrics.Metric) else metric
+    if not isinstance(metric, keras.metrics.Metric):
+        return metric
+    try:
+        return type(metric).from_config(metric.get_config())
+    except Exception as error:
+        allowed = f"compiled with metrics whose get_config() tells all their arguments ({error})"
+        cure = "Or give a function that returns the compiled model."
+        raise refuse(_WHERE, "model", metric.name, allowed, cure) from error
 
 
 def _all_but_the_rate(optimizer: Any) -> list[Any]:
