@@ -87,7 +87,9 @@ def test_the_keras_snippet_counts_updates_where_gradients_are_accumulated(codes,
     numpy = pytest.importorskip("numpy")
     space = {"model": keras.Sequential([keras.layers.Dense(1)]), "loss": "mse"}
     details = {"job": {"kind": "KerasJob", "gradient_accumulation_steps": 4}}
-    code = codes(optimizer="sgd", details={**details, "schedule_repr": "linear_warmup('5%') >> cosine_decay()"})["keras"]
+    code = codes(optimizer="sgd", details={**details, "schedule_repr": "linear_warmup('5%') >> cosine_decay()"})[
+        "keras"
+    ]
     exec(code.replace("FoundRate()", "FoundRate(), gradient_accumulation_steps=4"), space)
     space["model"].fit(numpy.ones((48, 2)), numpy.ones((48, 1)), batch_size=2, verbose=0)
     assert float(space["optimizer"].learning_rate) == pytest.approx(RATE * plan(6), rel=1e-5)

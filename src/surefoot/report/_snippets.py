@@ -115,15 +115,19 @@ def snippets(found: Found) -> tuple[Snippet, ...]:
     if found.optimizer == "adamw":
         note = "  # with your weight decay: its default differs between frameworks"
     plain = {"rate": f"{found.learning_rate:.4g}", "schedule": schedule, "total_steps": found.total_steps, "note": note}
-    about: Any = found.details.get("job")
-    about = about if isinstance(about, dict) else {}
+    job: Any = found.details.get("job")
+    about: dict[str, Any] = job if isinstance(job, dict) else {}
     batches: Any = about.get("gradient_accumulation_steps")
     update = f"step // {batches}" if isinstance(batches, int) and batches > 1 else "step"  # Keras counts batches
     all_three = (
         Snippet(
             framework="torch", title="PyTorch", code=_TORCH.format(**plain, name=shape.torch, more=shape.torch_more)
         ),
-        Snippet(framework="keras", title="Keras", code=_KERAS.format(**plain, name=shape.keras, more=shape.keras_more, update=update)),
+        Snippet(
+            framework="keras",
+            title="Keras",
+            code=_KERAS.format(**plain, name=shape.keras, more=shape.keras_more, update=update),
+        ),
         Snippet(
             framework="optax", title="JAX, optax", code=_OPTAX.format(**plain, name=shape.optax, more=shape.optax_more)
         ),

@@ -189,7 +189,9 @@ def _check_job(job: object) -> None:
     missing = [name for name in (*facts, *verbs) if not hasattr(job, name)]
     if missing or isinstance(job, type):
         why = f"a job; this has no {', '.join(missing)}" if missing else "a job, not its class"
-        cure = "Use TorchJob of surefoot.torch, KerasJob of surefoot.keras, surefoot.FunctionJob or surefoot.CommandJob."
+        cure = (
+            "Use TorchJob of surefoot.torch, KerasJob of surefoot.keras, surefoot.FunctionJob or surefoot.CommandJob."
+        )
         raise refuse_type("find", "job", job, why, cure)
     one = cast("Job", job)
     integer("find", "job.total_steps", one.total_steps, at_least=1)
