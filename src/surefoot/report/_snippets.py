@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from surefoot import schedules
 from surefoot.report._schedule import schedule_repr
@@ -116,7 +116,7 @@ def snippets(found: Found) -> tuple[Snippet, ...]:
         note = "  # with your weight decay: its default differs between frameworks"
     plain = {"rate": f"{found.learning_rate:.4g}", "schedule": schedule, "total_steps": found.total_steps, "note": note}
     job: Any = found.details.get("job")
-    about: dict[str, Any] = job if isinstance(job, dict) else {}
+    about = cast("dict[str, Any]", job) if isinstance(job, dict) else {}
     batches: Any = about.get("gradient_accumulation_steps")
     update = f"step // {batches}" if isinstance(batches, int) and batches > 1 else "step"  # Keras counts batches
     all_three = (
