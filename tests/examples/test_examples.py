@@ -11,6 +11,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SAYS = {
     "drive_torch.py": "after 200 steps",
     "find_function.py": "learning rate ",
+    "find_keras.py": "validation accuracy 0.9",
     "find_torch.py": "learning rate ",
     "train_script.py": "val_loss=",
 }

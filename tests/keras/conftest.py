@@ -36,3 +36,16 @@ def float64():
             yield
     else:
         yield
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Let JAX compile quickly what runs a few steps only."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", False)
+    else:
+        yield

@@ -82,6 +82,21 @@ def test_the_keras_snippet_trains_at_the_found_rates(codes, plan):
     assert float(space["optimizer"].learning_rate) == pytest.approx(RATE * plan(12), rel=1e-5)
 
 
+def test_the_keras_snippet_counts_updates_where_gradients_are_accumulated(codes, plan):
+    keras = pytest.importorskip("keras")
+    numpy = pytest.importorskip("numpy")
+    space = {"model": keras.Sequential([keras.layers.Dense(1)]), "loss": "mse"}
+    details = {"job": {"kind": "KerasJob", "gradient_accumulation_steps": 4}}
+    code = codes(optimizer="sgd", details={**details, "schedule_repr": "linear_warmup('5%') >> cosine_decay()"})[
+        "keras"
+    ]
+    exec(code.replace("FoundRate()", "FoundRate(), gradient_accumulation_steps=4"), space)
+    space["model"].fit(numpy.ones((48, 2)), numpy.ones((48, 1)), batch_size=2, verbose=0)
+    assert float(space["optimizer"].learning_rate) == pytest.approx(RATE * plan(6), rel=1e-5)
+    text = codes(details={"job": {"gradient_accumulation_steps": "4); evil("}})["keras"]
+    assert "evil" not in text
+
+
 def test_the_framework_of_the_search_comes_first(sample):
     with_jax = dataclasses.replace(sample, details={**sample.details, "job": {"kind": "JaxJob"}})
     assert [snippet.framework for snippet in snippets(sample)] == ["torch", "keras", "optax"]

@@ -5,6 +5,7 @@ Change the import, keep the rest; a saved optimizer state goes from Keras' class
     SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, Nadam, Adamax, Lion     Keras has them too
     RAdam, DoG                                                            Keras does not
     RuleOptimizer                                                         any rule, one of your own too
+    find, KerasJob                                                        the learning rate of a model, found
 
 Clipping, weight decay, gradient accumulation, moving averages of the weights, loss scaling and saving are Keras' own.
 By keyword every optimizer takes what Keras lacks:
@@ -39,6 +40,8 @@ except ImportError as _error:
 
 from surefoot.keras import optimizers as optimizers
 from surefoot.keras import schedules as schedules
+from surefoot.keras._find import find as find
+from surefoot.keras._job import KerasJob as KerasJob
 from surefoot.keras._optimizers import SGD as SGD
 from surefoot.keras._optimizers import Adadelta as Adadelta
 from surefoot.keras._optimizers import Adagrad as Adagrad
@@ -65,12 +68,14 @@ __all__ = [
     "Adamax",
     "DoG",
     "FromSchedule",
+    "KerasJob",
     "Lion",
     "Nadam",
     "RAdam",
     "RMSprop",
     "RuleOptimizer",
     "deserialize",
+    "find",
     "get",
     "optimizers",
     "schedules",

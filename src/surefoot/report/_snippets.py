@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from surefoot import schedules
 from surefoot.report._schedule import schedule_repr
@@ -85,7 +85,7 @@ class FoundRate(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step):
         rates = keras.ops.convert_to_tensor(self.rates, dtype="float32")
         last = len(self.rates) - 1
-        return keras.ops.take(rates, keras.ops.minimum(keras.ops.cast(step, "int32"), last))
+        return keras.ops.take(rates, keras.ops.minimum(keras.ops.cast({update}, "int32"), last))
 
     def get_config(self):
         return {{}}
@@ -115,18 +115,24 @@ def snippets(found: Found) -> tuple[Snippet, ...]:
     if found.optimizer == "adamw":
         note = "  # with your weight decay: its default differs between frameworks"
     plain = {"rate": f"{found.learning_rate:.4g}", "schedule": schedule, "total_steps": found.total_steps, "note": note}
+    job: Any = found.details.get("job")
+    about = cast("dict[str, Any]", job) if isinstance(job, dict) else {}
+    batches: Any = about.get("gradient_accumulation_steps")
+    update = f"step // {batches}" if isinstance(batches, int) and batches > 1 else "step"  # Keras counts batches
     all_three = (
         Snippet(
             framework="torch", title="PyTorch", code=_TORCH.format(**plain, name=shape.torch, more=shape.torch_more)
         ),
-        Snippet(framework="keras", title="Keras", code=_KERAS.format(**plain, name=shape.keras, more=shape.keras_more)),
+        Snippet(
+            framework="keras",
+            title="Keras",
+            code=_KERAS.format(**plain, name=shape.keras, more=shape.keras_more, update=update),
+        ),
         Snippet(
             framework="optax", title="JAX, optax", code=_OPTAX.format(**plain, name=shape.optax, more=shape.optax_more)
         ),
     )
-    job = found.details.get("job")
-    kind = str(job.get("kind", "")) if isinstance(job, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-    order = [{"KerasJob": "keras", "JaxJob": "optax"}.get(kind, "torch")]
+    order = [{"KerasJob": "keras", "JaxJob": "optax"}.get(str(about.get("kind", "")), "torch")]
     return tuple(
         sorted(all_three, key=lambda snippet: order.index(snippet.framework) if snippet.framework in order else 9)
     )
