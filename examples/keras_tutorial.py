@@ -36,7 +36,11 @@ def custom_LearningRate_schedular(epoch):  # noqa: N802 - as the tutorial spells
 
 def fit(opt, epochs, *callbacks):
     keras.utils.set_random_seed(0)
-    layers = [keras.Input((64,)), keras.layers.Dense(64, activation="relu"), keras.layers.Dense(10, activation="softmax")]
+    layers = [
+        keras.Input((64,)),
+        keras.layers.Dense(64, activation="relu"),
+        keras.layers.Dense(10, activation="softmax"),
+    ]
     model = keras.Sequential(layers)
     model.compile(loss="sparse_categorical_crossentropy", optimizer=opt, metrics=["accuracy"])
     rate = None
@@ -49,7 +53,9 @@ def fit(opt, epochs, *callbacks):
         DATA.x, DATA.y, epochs=epochs, batch_size=BATCH, validation_data=HELD_OUT, callbacks=list(callbacks), verbose=0
     ).history
     accuracy = history["val_accuracy"][-1]
-    print(f"{type(opt).__name__:9s} {f'at {rate:.2g}' if rate else 'as written':10s} validation accuracy {accuracy:.3f}")
+    print(
+        f"{type(opt).__name__:9s} {f'at {rate:.2g}' if rate else 'as written':10s} validation accuracy {accuracy:.3f}"
+    )
     return history
 
 

@@ -18,7 +18,6 @@ import keras
 from surefoot._checks import number, refuse, refuse_type
 from surefoot._errors import ArgumentError
 from surefoot.schedules import Schedule, from_dict
-from surefoot.schedules._arrays import OPS, Ops
 
 ops: Any = keras.ops
 registered: Any = keras.saving.register_keras_serializable(package="surefoot")
@@ -75,10 +74,8 @@ class FromSchedule(PerUpdate):
 
     def __call__(self, step: Any) -> Any:
         """Return the rate at a step."""
-        step = ops.convert_to_tensor(step)
-        if keras.backend.backend() == "tensorflow":
-            OPS.setdefault(type(step), _tensorflow())
-        return ops.cast(self.base * self._known(_plain(step)), keras.config.floatx())
+        factor = self._known(_plain(ops.convert_to_tensor(step)))
+        return ops.cast(self.base * factor, keras.config.floatx())
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, as Keras saves them."""
@@ -194,17 +191,3 @@ def _plain(step: Any) -> Any:
         return step.item()
     except RuntimeError:  # inside of torch.vmap there are many steps in one
         return step
-
-
-def _tensorflow() -> Ops:
-    """Return a schedule's operations on TensorFlow's tensors, which mix no types: steps are float64 at once."""
-    tf: Any = sys.modules["tensorflow"]
-    return Ops(
-        is_scalar=False,
-        exact=lambda step: tf.cast(step, tf.float64),
-        clip=tf.clip_by_value,
-        where=tf.where,
-        floor=tf.floor,
-        sqrt=tf.sqrt,
-        cos=tf.cos,
-    )
