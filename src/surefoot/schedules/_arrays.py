@@ -1,4 +1,4 @@
-"""One source for Python numbers, NumPy arrays, torch tensors and JAX values, importing none of them.
+"""One source for Python numbers, NumPy arrays, torch and TensorFlow tensors and JAX values, importing none of them.
 
 A schedule's formula is written once against `Ops`. Which `Ops` is picked by the type of the step: whoever holds a torch
 tensor has imported torch already, so it is found in `sys.modules`.
@@ -92,7 +92,30 @@ def _jax_ops() -> Ops:
     )
 
 
-_LIBRARIES = {"numpy": _numpy_ops, "torch": _torch_ops, "jax": _jax_ops, "jaxlib": _jax_ops}
+def _tensorflow_ops() -> Ops:
+    tf: Any = sys.modules["tensorflow"]
+
+    def where(condition: Any, a: Any, b: Any) -> Any:
+        return tf.where(condition, tf.cast(a, tf.float64), tf.cast(b, tf.float64))
+
+    return Ops(
+        is_scalar=False,
+        exact=lambda step: tf.cast(step, tf.float64),  # TensorFlow promotes no types: all is computed in this one
+        clip=tf.clip_by_value,
+        where=where,
+        floor=tf.floor,
+        sqrt=tf.sqrt,
+        cos=tf.cos,
+    )
+
+
+_LIBRARIES = {
+    "numpy": _numpy_ops,
+    "torch": _torch_ops,
+    "jax": _jax_ops,
+    "jaxlib": _jax_ops,
+    "tensorflow": _tensorflow_ops,
+}
 
 OPS: dict[type[Any], Ops] = {int: SCALAR, float: SCALAR}  # by the type of the step; grows as types are met
 
@@ -109,6 +132,6 @@ def ops_of(step: object) -> Ops:
         "schedule",
         "step",
         step,
-        "a number, or an array of NumPy, torch or JAX",
+        "a number, or an array of NumPy, torch, JAX or TensorFlow",
         "For a list of steps call it once per step, or use `simulate`.",
     )

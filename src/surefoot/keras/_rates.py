@@ -1,0 +1,120 @@
+"""Where a Keras optimizer keeps its learning rates, and how they are read and written there."""
+
+# Keras has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import keras
+from surefoot.keras._step import InStep, RuleStep
+
+HostSchedule: Any = keras.optimizers.schedules.LearningRateSchedule
+registered: Any = keras.saving.register_keras_serializable(package="surefoot")
+
+
+@registered
+class Scaled(HostSchedule):
+    """A schedule of Keras times a factor: what a controller makes of an optimizer that was built with a schedule."""
+
+    def __init__(self, schedule: Any, factor: float) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self.factor = factor
+
+    def __call__(self, step: Any) -> Any:
+        """Return the scaled rate."""
+        return self.schedule(step) * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments, as Keras saves them."""
+        return {"schedule": keras.optimizers.schedules.serialize(self.schedule), "factor": self.factor}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Scaled:
+        """Return the schedule of saved arguments."""
+        return cls(keras.optimizers.schedules.deserialize(config["schedule"]), config["factor"])
+
+
+def leaves(optimizer: Any) -> list[Any]:
+    """Return the optimizers that have a rate of their own: those inside a LossScaleOptimizer or a MultiOptimizer."""
+    if hasattr(optimizer, "inner_optimizer"):
+        return leaves(optimizer.inner_optimizer)
+    if hasattr(optimizer, "optimizers"):
+        return [leaf for inner in optimizer.optimizers for leaf in leaves(inner)]
+    return [optimizer]
+
+
+def log_names(optimizer: Any) -> list[str]:
+    """Return for each leaf the name of its rate in the logs, as Keras has them."""
+    found = leaves(optimizer)
+    return [f"learning_rate_{leaf.name}" for leaf in found] if hasattr(optimizer, "optimizers") else ["learning_rate"]
+
+
+def number_of(value: Any) -> float:
+    """Return a variable's or tensor's value."""
+    return float(keras.ops.convert_to_numpy(value))
+
+
+def host_schedule(leaf: Any) -> Any:
+    """Return the schedule of Keras that an optimizer was built with, or None."""
+    rate = leaf._learning_rate  # noqa: SLF001 - the one place where a variable and a schedule can be told apart
+    if isinstance(rate, Scaled):
+        return rate.schedule
+    return rate if isinstance(rate, HostSchedule) else None
+
+
+def is_settable(leaf: Any) -> bool:
+    """Whether the rate is a variable."""
+    return isinstance(leaf._learning_rate, keras.Variable)  # noqa: SLF001
+
+
+def raw_rate(leaf: Any) -> float:
+    """Return what the optimizer holds: its variable, or the factor on its own schedule."""
+    rate = leaf._learning_rate  # noqa: SLF001
+    if host_schedule(leaf) is not None:
+        return rate.factor if isinstance(rate, Scaled) else 1.0
+    return number_of(rate)
+
+
+def write_raw(leaf: Any, value: float) -> bool:
+    """Set what `raw_rate` returns; return whether the compiled step must be made anew for it."""
+    schedule = host_schedule(leaf)
+    if schedule is None:
+        leaf._learning_rate.assign(value)  # noqa: SLF001
+        return False
+    if value == raw_rate(leaf):
+        return False
+    leaf.learning_rate = Scaled(schedule, value)
+    return True
+
+
+def put_in_step(leaf: Any, in_step: InStep | None) -> bool:
+    """Let an optimizer of ours compute a schedule in its step; return whether the step must be made anew for it."""
+    if getattr(leaf, "in_step", None) == in_step:
+        return False
+    leaf.in_step = in_step
+    return True
+
+
+def can_hold_schedule(optimizer: Any) -> bool:
+    """Whether all rates are variables of optimizers of ours."""
+    return all(isinstance(leaf, RuleStep) and is_settable(leaf) for leaf in leaves(optimizer))
+
+
+def accumulation(leaf: Any) -> int:
+    """Return how many batches make one update."""
+    return leaf.gradient_accumulation_steps or 1
+
+
+def say(message: str) -> None:
+    """Print as Keras prints: to the screen, or into the log where interactive logging is off."""
+    if keras.config.is_interactive_logging_enabled():
+        sys.stdout.write(message + "\n")
+        sys.stdout.flush()
+    else:
+        logging.getLogger("absl").info(message)
