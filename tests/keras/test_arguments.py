@@ -26,7 +26,8 @@ def test_arguments_and_defaults_are_those_of_keras(name):
 
 
 def test_keras_has_nine_of_them():
-    assert sorted(set(surefoot.keras.__all__) - set(KERAS_HAS)) == ["DoG", "RAdam", "RuleOptimizer"]
+    optimizers = {name for name in surefoot.keras.__all__ if hasattr(getattr(surefoot.keras, name), "apply")}
+    assert sorted(optimizers - set(KERAS_HAS)) == ["DoG", "RAdam", "RuleOptimizer"]
 
 
 def test_arguments_can_be_given_by_position():

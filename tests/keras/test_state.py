@@ -14,7 +14,7 @@ from surefoot._errors import ArgumentError
 from .driving import path_of, same, variables
 
 BACKEND = keras.backend.backend()
-NAMES = sorted(surefoot.keras.__all__)
+NAMES = sorted(name for name in surefoot.keras.__all__ if hasattr(getattr(surefoot.keras, name), "apply"))
 KERAS_HAS = [name for name in NAMES if hasattr(keras.optimizers, name)]
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(96, 4)).astype("float32")

@@ -92,11 +92,16 @@ class RateCallback(keras.callbacks.Callback):
         owner = self.owner
         owner.log(self.model, epoch, logs)
         if owner.observer is self:
-            metrics = {} if self.reads == "step" else metrics_of(logs)
+            metrics = metrics_of(logs)
             changes = owner.end_epoch(self.model, epoch, metrics)
             for member in owner.members:
                 if isinstance(member, RateCallback):
                     member.tell(epoch, changes, metrics)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Let the next fit have other callbacks."""
+        del logs
+        self.owner.end()
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Note the metrics of training, before those of the validation take their place."""
@@ -224,7 +229,7 @@ class LearningRateControl(RateCallback):
         for controller in self.controllers if self.reads == "epoch" else ():
             monitor = getattr(controller, "monitor", None)
             if monitor is not None and monitor not in metrics:
-                self.owner.warn(missing_monitor(type(controller).__name__, monitor, epoch, metrics))
+                self.owner.warn(missing_monitor(type(controller).__name__, monitor, epoch, metrics), cause=f"no {monitor}")
         if self.verbose:
             for change, _ in changes:
                 verb = "keeping" if change.new == change.old else "reducing" if change.new < change.old else "raising"

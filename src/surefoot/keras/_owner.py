@@ -97,6 +97,7 @@ class Owner:
         self._first: tuple[float, ...] | None = None  # the rates when training began for the first time
         self._written: list[float] = []
         self._is_in_step = False
+        self._is_hosted = False  # the optimizer was built with a schedule of Keras
         self._steps, self._rates = array("q"), array("d")
         self._recorded = 0  # time up to which there is a record
         self._logged: object = None
@@ -119,7 +120,7 @@ class Owner:
 
     def join(self, member: Member, model: Any, params: dict[str, Any] | None) -> None:
         """Take a callback into the fit that begins, and check that all fits together."""
-        if self._fit is not params or member in self.members:
+        if self._is_started or self._fit is not params or member in self.members:  # all join before the first epoch
             self.members, self._fit = [], params
         self.members.append(member)
         self._is_started = self.is_running = False
@@ -132,6 +133,8 @@ class Owner:
             )
         if len([m for m in self.members if m.controllers]) > 1 and any(m.reads == "step" for m in self.members):
             raise ArgumentError(f"`{where}`: controllers that read each step cannot share a fit with others.")
+        if not leaves(model.optimizer):  # a MultiOptimizer that asks a function, on TensorFlow before the first batch
+            model.optimizer.build(model.trainable_variables)
         for leaf in leaves(model.optimizer):
             self._check_settable(member, leaf)
         self._schedule(model)  # raises now if a length is not known
@@ -153,6 +156,10 @@ class Owner:
                 f"`{where}`: the learning rate of the optimizer {leaf.name!r} is a function, which cannot be changed. "
                 "Give the optimizer a number as `learning_rate`."
             )
+
+    def end(self) -> None:
+        """End the fit; its callbacks stay until others come, so that one may ask them."""
+        self._is_started, self.is_running = True, False
 
     def leave(self, member: Member) -> None:
         """Let a callback go that serves another model now."""
@@ -196,16 +203,16 @@ class Owner:
         member = next((m for m in self.members if m.schedule is not None), None)
         if member is None or member.schedule is None:
             return constant()
+        if member.schedule.is_resolved:
+            return member.schedule  # this fit may be a part of it
         total, each = self.total_of(model, getattr(member, "total_steps", None))
-        if total is not None:
-            return member.schedule.resolve(total, each)
-        if not member.schedule.is_resolved:
+        if total is None:
             cure = "Pass `total_steps`, " if hasattr(member, "total_steps") else ""
             raise ArgumentError(
                 f"`{type(member).__name__}(schedule={member.schedule!r})`: how many steps this fit takes is not known, "
                 f'as the data does not tell its length. {cure}`steps_per_epoch` to fit, or per="epoch".'
             )
-        return member.schedule
+        return member.schedule.resolve(total, each)
 
     @property
     def is_scheduled(self) -> bool:
@@ -230,7 +237,7 @@ class Owner:
         self._epoch, self._pending = epoch, {}
         self.is_running, self._saved, self._asked = True, None, None
         if self.per == "step":
-            self._batches = int(number_of(found[0]._iterations))  # noqa: SLF001 - `iterations` are updates
+            self._batches = int(max(number_of(leaf._iterations) for leaf in found))  # noqa: SLF001 - not `iterations`: updates
         self.ask(found, self.time(model.optimizer))
         self._write(model, self.time(model.optimizer))
 
@@ -238,7 +245,7 @@ class Owner:
         """Return the present time: the epoch, or the updates since the start of the schedule."""
         if self.per == "epoch":
             return self._epoch
-        return updates(leaves(optimizer)[0]) - self._origin
+        return updates(leaves(optimizer)) - self._origin
 
     def _start(self, model: Any, epoch: int) -> None:
         optimizer, before = model.optimizer, self.learning_rate
@@ -254,7 +261,7 @@ class Owner:
         is_untouched = is_same and [raw_rate(leaf) for leaf in found] == np.float32(self._written).tolist()
         bases = self._first if is_lasting and is_untouched else None
         if bases is None:
-            bases = tuple(raw_rate(leaf) if host_schedule(leaf) else number_of(leaf.learning_rate) for leaf in found)
+            bases = tuple(present_rate(leaf) for leaf in found)
         controllers = [c for m in self.members for c in m.controllers]
         lr = self.learning_rate = LearningRate(bases, self._schedule(model), controllers=controllers)
         state = None if state is None else self._take(state, len(found))
@@ -263,9 +270,10 @@ class Owner:
             lr.changes.extend(before.changes)
         elif self.per == "step":
             each = self.total_of(model)[1] or 0
-            self._origin = updates(found[0]) - round(epoch * each) if state is None else state["origin"]
+            self._origin = updates(found) - round(epoch * each) if state is None else state["origin"]
         self._first = lr.base_lrs if is_lasting else None
         self._optimizer, self._epoch, self._epochs_read = optimizer, epoch, epoch
+        self._is_hosted = host_schedule(found[0]) is not None
         self._is_in_step = (
             self.per == "step" and any(m.schedule is not None for m in self.members) and can_hold_schedule(optimizer)
         )
@@ -309,7 +317,8 @@ class Owner:
         if any(m.is_lasting for m in self.members):
             self.warn(
                 f"Something else has set the learning rate to {present[0]:g}; the schedule goes on from there. Use a "
-                "`surefoot.control.Manual` among the controllers: it is logged, and survives a resume."
+                "`surefoot.control.Manual` among the controllers: it is logged, and survives a resume.",
+                cause="written by others",
             )
 
     # Writing
@@ -318,7 +327,7 @@ class Owner:
         """Return what the optimizers must hold for the rates at a time."""
         lr = self.learning_rate
         assert lr is not None
-        if self._is_in_step or host_schedule(found[0]) is not None:
+        if self._is_in_step or self._is_hosted:
             return [base * lr.factor for base in lr.base_lrs]
         rates = lr.current(time)
         if len(rates) > 1:  # each has its own floor, as in Keras; one alone is held there by its Plateau
@@ -334,7 +343,7 @@ class Owner:
 
     def needs_batches(self) -> bool:
         """Whether rates must be written before each batch: those of Keras' own optimizers, and of functions."""
-        return self.per == "step" and not self._is_in_step
+        return self.per == "step" and not self._is_in_step and not self._is_hosted
 
     def begin_batch(self, model_of: Callable[[], Any], batch: int) -> None:
         """Write the rate of a batch, and touch the model only if it differs: on JAX that costs as much as a step."""
@@ -358,7 +367,7 @@ class Owner:
         """Return the true rates of the latest update, which was made at this time."""
         lr = self.learning_rate
         assert lr is not None
-        if host_schedule(found[0]) is None:
+        if not self._is_hosted:
             return lr.current(time) if self._is_in_step else self.raw(found, time)
         latest = [max(0, int(number_of(leaf._iterations)) - 1) for leaf in found]  # noqa: SLF001 - Keras' schedules see these
         raw = self.raw(found, time)
@@ -377,12 +386,15 @@ class Owner:
         latest = time if self.per == "epoch" else max(0, time - 1)
         rates = self._written if self.needs_batches() else self.rates(found, latest)
         logs.update(zip(log_names(optimizer), [float(np.float32(rate)) for rate in rates], strict=True))
+        if self._is_hosted:  # the schedule of Keras is asked once an epoch: each answer is a call to the device
+            self._steps.append(latest)
+            self._rates.append(rates[0])
         self.record(time + 1 if self.per == "epoch" else time)
 
     def record(self, until: int) -> None:
         """Record the rates of all times before `until`, with the factors of now."""
         lr = self.learning_rate
-        if lr is None:
+        if lr is None or self._is_hosted:
             return
         for time in range(self._recorded, until):
             self._steps.append(time)
@@ -411,14 +423,15 @@ class Owner:
         time = epoch + 1 if self.per == "epoch" else self.time(model.optimizer)
         assert self.learning_rate is not None
         monitored = {str(getattr(c, "monitor", None)) for c in self.learning_rate.controllers} & set(metrics)
-        if self._saved is not None and self._saved[0] == updates(leaves(model.optimizer)[0]):
+        if self._saved is not None and self._saved[0] == updates(leaves(model.optimizer)):
             lacking = sorted(monitored - self._saved[1])
             if lacking:
                 self.warn(
                     f"The model is saved before the reading of {lacking[0]} is taken, so that a resumed run lacks one. "
                     "In fit's list of callbacks put BackupAndRestore and ModelCheckpoint after those of surefoot."
                 )
-        found = self.observe(model, time, metrics)
+        reads_steps = any(m.reads == "step" for m in self.members)
+        found = [] if reads_steps else self.observe(model, time, metrics)
         self._epochs_read, self.is_running = epoch + 1, False
         return found
 
@@ -438,10 +451,11 @@ class Owner:
                 "not outlive a process. The weights stay."
             )
 
-    def warn(self, text: str) -> None:
-        """Warn once."""
-        if text not in self._said:
-            self._said.add(text)
+    def warn(self, text: str, cause: str = "") -> None:
+        """Warn once of each cause."""
+        cause = cause or text
+        if cause not in self._said:
+            self._said.add(cause)
             warnings.warn(text, SurefootWarning, stacklevel=2)
 
     # State
@@ -458,7 +472,7 @@ class Owner:
         model = self._model()
         if self.is_running and model is not None:
             pending = self._pending or metrics_of(model.get_metrics_result())
-            self._saved = updates(leaves(model.optimizer)[0]), set(pending)
+            self._saved = updates(leaves(model.optimizer)), set(pending)
         return json.dumps(
             {
                 "version": _VERSION,
@@ -522,14 +536,22 @@ def owner_of(model: Any) -> Owner:
     return owner
 
 
+def present_rate(leaf: Any) -> float:
+    """Return the rate of the next update, or the factor on an optimizer's own schedule.
+
+    Where a schedule in the step has ended at 0, it is what that schedule multiplies.
+    """
+    return raw_rate(leaf) if host_schedule(leaf) is not None else number_of(leaf.learning_rate) or raw_rate(leaf)
+
+
 def leaves_of(model: Any) -> list[Any]:
     """Return the optimizers of a model that have a rate of their own."""
     return leaves(model.optimizer)
 
 
-def updates(leaf: Any) -> int:
-    """Return how many updates an optimizer has made; under accumulation not each batch makes one."""
-    return int(number_of(leaf.iterations))
+def updates(found: Sequence[Any]) -> int:
+    """Return how many updates have been made; under accumulation not each batch makes one."""
+    return int(max(number_of(leaf.iterations) for leaf in found))  # one of several may have no variables
 
 
 def metrics_of(logs: Any) -> dict[str, float]:

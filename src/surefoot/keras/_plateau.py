@@ -48,7 +48,7 @@ class ReduceLROnPlateau(RateCallback):
     Attributes:
         best: the best value so far, or None.
         wait: epochs in a row without gain.
-        cooldown_counter: what is left of the cooldown, as Keras counts it.
+        cooldown_counter: how many of the next epochs are not counted.
 
     Raises:
         ArgumentError: a value or name that is not allowed; in a fit, a metric of which no direction is known.
@@ -149,13 +149,12 @@ class ReduceLROnPlateau(RateCallback):
 
     @property
     def cooldown_counter(self) -> int:
-        """What is left of the cooldown, as Keras counts it."""
-        left = self._plateau.cooldown_left
-        return left if self.style == "torch" or left == 0 else left + 1
+        """How many of the next epochs are not counted."""
+        return self._plateau.cooldown_left
 
     @cooldown_counter.setter
     def cooldown_counter(self, value: int) -> None:
-        self._plateau.cooldown_left = value if self.style == "torch" else max(0, value - 1)
+        self._plateau.cooldown_left = value
 
     def in_cooldown(self) -> bool:
         """Whether the next epoch is not counted."""
@@ -185,7 +184,8 @@ class ReduceLROnPlateau(RateCallback):
     def tell(self, epoch: int, changes: list[tuple[Change, Decision]], metrics: dict[str, float]) -> None:
         """Print a reduction as Keras does; say what could not be read."""
         if self._plateau.monitor not in metrics:
-            self.owner.warn(missing_monitor(type(self).__name__, str(self._plateau.monitor), epoch, metrics))
+            monitor = str(self._plateau.monitor)
+            self.owner.warn(missing_monitor(type(self).__name__, monitor, epoch, metrics), cause=f"no {monitor}")
             return
         for change, decision in changes:
             if change.controller != "Plateau" or not self.verbose:
@@ -248,4 +248,4 @@ def _metrics_of(model: Any) -> list[Any]:
     for metric in getattr(model, "metrics", ()):
         inner = getattr(metric, "metrics", None)
         found.extend(inner if isinstance(inner, list) else [metric])
-    return [m for m in found if m is not None and getattr(m, "name", None)]
+    return [m for m in found if m is not None and m.name != "loss"]  # which has a direction of its own

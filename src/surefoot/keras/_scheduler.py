@@ -119,7 +119,8 @@ class LearningRateScheduler(RateCallback):
             self.owner.warn(
                 f"`LearningRateScheduler`: at {self.unit} {at:g} the schedule jumps up, from {before:g} to {value:g} "
                 f"({jump:.2f}x), to more than it has ever been. If that is not meant: does its second piece begin at the "
-                "value at which the first ends?"
+                "value at which the first ends?",
+                cause="jump",
             )
         return value
 
@@ -148,7 +149,7 @@ def scalar(unit: str, at: float, value: Any) -> float:
     if isinstance(value, bool | str) or len(getattr(value, "shape", ())) > 0:
         raise ArgumentTypeError(text)
     try:
-        rate = float(value)
+        rate = float(value.detach() if hasattr(value, "detach") else value)
     except (TypeError, ValueError) as error:
         raise ArgumentTypeError(text) from error
     if not 0.0 <= rate < math.inf:

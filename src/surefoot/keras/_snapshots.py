@@ -26,6 +26,8 @@ class Snapshots:
         self._copies = {}
         self._wants_best = any(getattr(c, "restore_best", False) for c in controllers)
         self._wants_good = any(getattr(c, "action", None) == "rewind" for c in controllers)
+        if self._wants_good and not model.optimizer.built:  # on TensorFlow the first batch does it
+            model.optimizer.build(model.trainable_variables)
         self.keep_good(model)
 
     def watch(self, controllers: Sequence[Controller]) -> Callable[[], bool]:
