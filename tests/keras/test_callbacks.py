@@ -323,7 +323,7 @@ def test_a_state_that_does_not_fit_begins_anew_and_says_so(tmp_path):
         fit(model, LearningRateControl(linear_decay(16)), epochs=2, initial_epoch=1)
 
 
-@pytest.mark.parametrize("text", ["{", json.dumps([1]), json.dumps({"version": 99, "epoch": 1})])
+@pytest.mark.parametrize("text", ["{", json.dumps([1]), json.dumps({"version": 99, "trained": 1})])
 def test_a_damaged_state_is_an_error(text):
     model = model_of(ours.SGD(0.1))
     model.optimizer.learning_rate_state.loaded = text

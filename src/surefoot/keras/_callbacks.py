@@ -112,7 +112,7 @@ class RateCallback(keras.callbacks.Callback):
     def on_test_end(self, logs: Any = None) -> None:
         """Note the metrics of the validation."""
         if self._owner is not None and self._owner.observer is self:
-            self._owner.note({f"val_{name}": value for name, value in metrics_of(logs).items()})
+            self._owner.note({f"val_{n}": value for n, value in metrics_of(logs).items()}, is_validation=True)
 
     def tell(self, epoch: int, changes: list[tuple[Change, Decision]], metrics: dict[str, float]) -> None:
         """Say what has changed and what could not be read."""

@@ -85,7 +85,7 @@ class Owner:
         self._optimizer: Any = None
         self._kept = [Kept()]
         self._had_state = False  # before this fit; what is loaded later, BackupAndRestore has loaded
-        self._fit: object = None  # the `params` of the fit, one object for all its callbacks
+        self._fit: dict[str, Any] | None = None  # the `params` of the fit, one object for all its callbacks
         self._is_started = False
         self._epoch = 0  # whose begin was seen last
         self._epochs_read = 0
@@ -93,6 +93,7 @@ class Owner:
         self._saved: tuple[int, set[str]] | None = None  # at the latest save within an epoch: updates, known metrics
         self._origin = 0  # updates that had been made where the schedule begins
         self._batches = 0  # that the optimizer had seen when the epoch began
+        self._is_validated = False  # the epoch, which is trained then
         self._asked: int | None = None  # the time that the function was asked about last
         self._first: tuple[float, ...] | None = None  # the rates when training began for the first time
         self._written: list[float] = []
@@ -139,9 +140,9 @@ class Owner:
             self._check_settable(member, leaf)
         self._schedule(model)  # raises now if a length is not known
         state = self._peek()
-        if state is not None and not self._had_state and state["epoch"] == (model._initial_epoch or 0) + 1 > 1:  # noqa: SLF001
+        if state is not None and not self._had_state and state["trained"] == (model._initial_epoch or 0) + 1 > 1:  # noqa: SLF001
             # BackupAndRestore was killed after it had written the weights, and before it wrote down the epoch.
-            model._initial_epoch = state["epoch"]  # noqa: SLF001
+            model._initial_epoch = state["trained"]  # noqa: SLF001
 
     def _check_settable(self, member: Member, leaf: Any) -> None:
         where = type(member).__name__
@@ -190,7 +191,7 @@ class Owner:
 
     def total_of(self, model: Any, total_steps: int | None = None) -> tuple[int | None, float | None]:
         """Return the time that the fit will take, and that of one epoch; None where it is not known."""
-        params: Any = self._fit or {}
+        params = self._fit or {}
         epochs, batches = params.get("epochs"), params.get("steps")
         if self.per == "epoch":
             return epochs, 1
@@ -236,8 +237,7 @@ class Owner:
             self._start(model, epoch)
         self._epoch, self._pending = epoch, {}
         self.is_running, self._saved, self._asked = True, None, None
-        if self.per == "step":
-            self._batches = int(max(number_of(leaf._iterations) for leaf in found))  # noqa: SLF001 - not `iterations`: updates
+        self._batches, self._is_validated = batches(found), False
         self.ask(found, self.time(model.optimizer))
         self._write(model, self.time(model.optimizer))
 
@@ -261,6 +261,12 @@ class Owner:
         is_untouched = is_same and [raw_rate(leaf) for leaf in found] == np.float32(self._written).tolist()
         bases = self._first if is_lasting and is_untouched else None
         if bases is None:
+            if state is None and epoch > 0 and not is_same and is_lasting and self.is_scheduled and updates(found):
+                self.warn(
+                    f"The run goes on at epoch {epoch + 1}, and no state of its learning rate was loaded: the rate that "
+                    "the optimizer has is taken for the base, also if it is one that a schedule has lowered. "
+                    "Optimizers of surefoot.keras keep the state in every file."
+                )
             bases = tuple(present_rate(leaf) for leaf in found)
         controllers = [c for m in self.members for c in m.controllers]
         lr = self.learning_rate = LearningRate(bases, self._schedule(model), controllers=controllers)
@@ -435,10 +441,11 @@ class Owner:
         self._epochs_read, self.is_running = epoch + 1, False
         return found
 
-    def note(self, metrics: dict[str, float]) -> None:
+    def note(self, metrics: dict[str, float], *, is_validation: bool = False) -> None:
         """Note what has been measured of the epoch before it ends; a save may come before the reading."""
         if self.is_running:
             self._pending.update(metrics)
+            self._is_validated = self._is_validated or is_validation
 
     def _do(self, model: Any, decision: Decision) -> None:
         if decision.action == "stop":
@@ -469,14 +476,18 @@ class Owner:
         if self.learning_rate is None:
             return next((kept.loaded for kept in self._kept if kept.loaded is not None), None)
         pending: dict[str, float] = {}
-        model = self._model()
+        trained, model = self._epochs_read, self._model()
         if self.is_running and model is not None:
+            found, steps = leaves(model.optimizer), (self._fit or {}).get("steps")
+            is_trained = self._is_validated or (steps is not None and batches(found) - self._batches >= steps)
+            trained += is_trained
             pending = self._pending or metrics_of(model.get_metrics_result())
-            self._saved = updates(leaves(model.optimizer)), set(pending)
+            self._saved = updates(found), set(pending)
         return json.dumps(
             {
                 "version": _VERSION,
                 "epoch": self._epochs_read,
+                "trained": trained,
                 "pending": pending,
                 "origin": self._origin,
                 "per": self.per,
@@ -491,7 +502,7 @@ class Owner:
             return None
         try:
             state = json.loads(text)
-            version, _ = state["version"], int(state["epoch"])
+            version, _ = state["version"], int(state["trained"])
         except (ValueError, KeyError, TypeError) as error:
             raise StateError(f"The saved state of the learning rate is damaged: {error!r}.") from error
         if version != _VERSION:
@@ -505,14 +516,14 @@ class Owner:
             kept.loaded = None
         if state is None:
             return None
-        reached = state["epoch"]
+        reached = state["trained"]
         if reached == epoch + 1 and not self._had_state:
             self.warn(
                 f"The weights are those after epoch {reached}, and BackupAndRestore has noted {epoch}: it was killed "
                 f"between the two. Epoch {reached} is trained a second time; the learning rate goes on where it was."
             )
             return state
-        return state if reached in {epoch, epoch - 1} and epoch > 0 else None
+        return state if reached == epoch and (epoch > 0 or not self._had_state) else None
 
     def _take(self, state: dict[str, Any], count: int) -> dict[str, Any] | None:
         lr = self.learning_rate
@@ -563,6 +574,11 @@ def metrics_of(logs: Any) -> dict[str, float]:
         except (TypeError, ValueError):  # a metric of several numbers is none that one can monitor
             continue
     return found
+
+
+def batches(found: Sequence[Any]) -> int:
+    """Return how many batches have been seen."""
+    return int(max(number_of(leaf._iterations) for leaf in found))  # noqa: SLF001 - `iterations` are updates
 
 
 def make_step_anew(model: Any) -> None:
