@@ -44,7 +44,10 @@ class Backup(keras.callbacks.BackupAndRestore):
     interrupt = None
 
     def _save_model(self):
-        if self.interrupt is not None and (self.interrupt.when, self.interrupt.epoch) == ("between", self.interrupt.now):
+        if self.interrupt is not None and (self.interrupt.when, self.interrupt.epoch) == (
+            "between",
+            self.interrupt.now,
+        ):
             self.model.save_weights(self._weights_path, overwrite=True)
             self.interrupt.end()
         super()._save_model()
@@ -66,7 +69,14 @@ def run(folder, order, optimizer, interrupt=None):
         backup.interrupt = interrupt
         callbacks.append(interrupt)
     log = model.fit(
-        x, x[:, :1], batch_size=4, epochs=EPOCHS, verbose=0, shuffle=False, callbacks=callbacks, validation_data=(x, x[:, :1])
+        x,
+        x[:, :1],
+        batch_size=4,
+        epochs=EPOCHS,
+        verbose=0,
+        shuffle=False,
+        callbacks=callbacks,
+        validation_data=(x, x[:, :1]),
     )
     rates = dict(zip(log.epoch, log.history["learning_rate"], strict=True))
     return rates, model.get_weights(), [str(change) for change in control.changes]

@@ -142,7 +142,9 @@ def test_controllers_multiply_the_schedule_that_an_optimizer_was_built_with(kind
 def test_decisions_are_printed_with_their_cause(capsys):
     control = LearningRateControl(controllers=[Plateau("loss", patience=1, factor=0.5)], verbose=1)
     fit(model_of(ours.SGD(0.1)), control, epochs=2, weights=Weights(lambda epoch, logs: {"loss": 1.0}))
-    expected = "\nEpoch 2: LearningRateControl reducing learning rate to 0.05: loss has not improved on 1 for 1 reading.\n"
+    expected = (
+        "\nEpoch 2: LearningRateControl reducing learning rate to 0.05: loss has not improved on 1 for 1 reading.\n"
+    )
     assert capsys.readouterr().out == expected
     assert control.why().splitlines()[0].endswith("base 0.1, schedule 1, Plateau 0.5")
 

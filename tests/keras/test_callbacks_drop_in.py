@@ -294,7 +294,9 @@ def test_a_result_that_is_no_rate_is_an_error_with_epoch_and_value(value):
 
 def test_a_jump_is_said_with_both_values_once():
     scheduler = LearningRateScheduler(lambda epoch: 0.01 if epoch < 5 else 0.01 * math.exp(0.1 * (10 - epoch)))
-    with pytest.warns(SurefootWarning, match=r"at epoch 5 the schedule jumps up, from 0.01 to 0.0164872 \(1.65x\)") as said:
+    with pytest.warns(
+        SurefootWarning, match=r"at epoch 5 the schedule jumps up, from 0.01 to 0.0164872 \(1.65x\)"
+    ) as said:
         driven(scheduler, [1.0] * 12)
     assert sum(w.category is SurefootWarning for w in said) == 1
 
@@ -332,13 +334,17 @@ def test_the_share_of_a_run_of_unknown_length_is_refused():
     x = np.ones((1, 1), "float32")
     with pytest.raises(ArgumentError, match="how many steps this fit takes is not known"):
         model_of(ours.SGD(0.1)).fit(
-            ((x, x) for _ in range(3)), verbose=0, shuffle=False, callbacks=[LearningRateScheduler(lambda s: s, per="run")]
+            ((x, x) for _ in range(3)),
+            verbose=0,
+            shuffle=False,
+            callbacks=[LearningRateScheduler(lambda s: s, per="run")],
         )
 
 
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize(
-    "function", [lambda epoch: 0.1 * 0.9**epoch, lambda epoch, lr: lr * 0.9 if epoch else lr, lambda epoch, lr: 0.1 * 0.9**epoch]
+    "function",
+    [lambda epoch: 0.1 * 0.9**epoch, lambda epoch, lr: lr * 0.9 if epoch else lr, lambda epoch, lr: 0.1 * 0.9**epoch],
 )
 def test_a_schedule_and_a_plateau_multiply(function, order):
     both = [LearningRateScheduler(function), ReduceLROnPlateau("loss", patience=2, factor=0.5)]

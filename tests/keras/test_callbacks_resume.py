@@ -13,8 +13,11 @@ import pytest
 
 import keras
 from surefoot import SurefootWarning
+from surefoot.control import Plateau
+from surefoot.keras import SGD, LearningRateControl
 
 from . import interrupted
+from .fits import fit, model_of
 from .interrupted import EPOCHS, Interrupt, run
 
 
@@ -42,17 +45,17 @@ def kill(folder, order, optimizer, epoch, when):
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
-class Ended(Exception):
+class EndedError(Exception):
     pass
 
 
 def end():
-    raise Ended
+    raise EndedError
 
 
 @pytest.mark.parametrize("order", ["before", "behind"])
 def test_a_run_that_broke_goes_on_as_if_it_had_not(tmp_path, order):
-    with pytest.raises(Ended):
+    with pytest.raises(EndedError):
         run(tmp_path / "backup", order, "ours", Interrupt(2, "after", end))
     same(run(tmp_path / "backup", order, "ours"), unbroken("ours"), 3)
 
@@ -66,7 +69,7 @@ def test_weights_that_are_ahead_of_the_noted_epoch_are_found_out(tmp_path):
     expected = unbroken("ours")
     for order in ("behind", "before"):
         folder = tmp_path / order
-        with pytest.raises(Ended):
+        with pytest.raises(EndedError):
             run(folder, order, "ours", Interrupt(2, "between", end))
         if order == "behind":
             same(run(folder, order, "ours"), expected, 3)
@@ -81,11 +84,6 @@ def test_a_reading_that_a_backup_lacks_is_said(tmp_path):
     class Adds(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             logs["mine"] = 1.0
-
-    from surefoot.control import Plateau
-    from surefoot.keras import LearningRateControl, SGD
-
-    from .fits import fit, model_of
 
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     with pytest.warns(SurefootWarning, match="saved before the reading of mine is taken.*put BackupAndRestore") as said:

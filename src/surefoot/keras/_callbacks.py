@@ -38,7 +38,9 @@ class RateCallback(keras.callbacks.Callback):
     @property
     def changes(self) -> list[Change]:
         """The decisions of the run so far, oldest first."""
-        return [] if self._owner is None or self._owner.learning_rate is None else list(self._owner.learning_rate.changes)
+        return (
+            [] if self._owner is None or self._owner.learning_rate is None else list(self._owner.learning_rate.changes)
+        )
 
     @property
     def history(self) -> list[tuple[int, float]]:
@@ -121,7 +123,9 @@ class RateCallback(keras.callbacks.Callback):
     def owner(self) -> Owner:
         """The one owner of the model's learning rate."""
         if self._owner is None:
-            raise ArgumentError(f"`{type(self).__name__}` has no model yet. Pass it to `fit`, or call `set_model` first.")
+            raise ArgumentError(
+                f"`{type(self).__name__}` has no model yet. Pass it to `fit`, or call `set_model` first."
+            )
         return self._owner
 
 
@@ -229,7 +233,9 @@ class LearningRateControl(RateCallback):
         for controller in self.controllers if self.reads == "epoch" else ():
             monitor = getattr(controller, "monitor", None)
             if monitor is not None and monitor not in metrics:
-                self.owner.warn(missing_monitor(type(controller).__name__, monitor, epoch, metrics), cause=f"no {monitor}")
+                self.owner.warn(
+                    missing_monitor(type(controller).__name__, monitor, epoch, metrics), cause=f"no {monitor}"
+                )
         if self.verbose:
             for change, _ in changes:
                 verb = "keeping" if change.new == change.old else "reducing" if change.new < change.old else "raising"
@@ -265,4 +271,3 @@ def check_verbose(where: str, verbose: object) -> int:
     if isinstance(verbose, bool):
         return int(verbose)
     return integer(where, "verbose", verbose, at_least=0)
-

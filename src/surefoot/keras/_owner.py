@@ -258,7 +258,7 @@ class Owner:
             for member in self.members:
                 member.begin_anew()
             self._steps, self._rates, self._recorded = array("q"), array("d"), -1
-        is_untouched = is_same and [raw_rate(leaf) for leaf in found] == np.float32(self._written).tolist()
+        is_untouched = is_same and [raw_rate(leaf) for leaf in found] == rounded(self._written)
         bases = self._first if is_lasting and is_untouched else None
         if bases is None:
             if state is None and epoch > 0 and not is_same and is_lasting and self.is_scheduled and updates(found):
@@ -315,7 +315,7 @@ class Owner:
         if lr is None or not self._written:
             return
         present = [raw_rate(leaf) for leaf in found]
-        if np.array_equal(np.float32(present), np.float32(self._written)):
+        if present == rounded(self._written):
             return
         shares = [w / base if base else 0.0 for w, base in zip(self._written, lr.base_lrs, strict=True)]
         lr.base_lrs = tuple(rate / share if share else rate for rate, share in zip(present, shares, strict=True))
@@ -329,7 +329,7 @@ class Owner:
 
     # Writing
 
-    def raw(self, found: Sequence[Any], time: int) -> list[float]:
+    def raw(self, time: int) -> list[float]:
         """Return what the optimizers must hold for the rates at a time."""
         lr = self.learning_rate
         assert lr is not None
@@ -343,7 +343,7 @@ class Owner:
 
     def _write(self, model: Any, time: int) -> None:
         found = leaves(model.optimizer)
-        self._written = self.raw(found, time)
+        self._written = self.raw(time)
         if any([write_raw(leaf, rate) for leaf, rate in zip(found, self._written, strict=True)]):  # noqa: C419
             make_step_anew(model)
 
@@ -364,7 +364,7 @@ class Owner:
         self.record(time)
         self.ask(found, time)
         self._asked = estimate
-        if self.raw(found, time) != self._written:
+        if self.raw(time) != self._written:
             self._write(model, time)
 
     # When an epoch ends
@@ -374,9 +374,9 @@ class Owner:
         lr = self.learning_rate
         assert lr is not None
         if not self._is_hosted:
-            return lr.current(time) if self._is_in_step else self.raw(found, time)
+            return lr.current(time) if self._is_in_step else self.raw(time)
         latest = [max(0, int(number_of(leaf._iterations)) - 1) for leaf in found]  # noqa: SLF001 - Keras' schedules see these
-        raw = self.raw(found, time)
+        raw = self.raw(time)
         return [number_of(host_schedule(leaf)(t)) * factor for leaf, t, factor in zip(found, latest, raw, strict=True)]
 
     def log(self, model: Any, epoch: int, logs: dict[str, Any]) -> None:
@@ -391,7 +391,7 @@ class Owner:
         self._adopt(found)
         latest = time if self.per == "epoch" else max(0, time - 1)
         rates = self._written if self.needs_batches() else self.rates(found, latest)
-        logs.update(zip(log_names(optimizer), [float(np.float32(rate)) for rate in rates], strict=True))
+        logs.update(zip(log_names(optimizer), rounded(rates), strict=True))
         if self._is_hosted:  # the schedule of Keras is asked once an epoch: each answer is a call to the device
             self._steps.append(latest)
             self._rates.append(rates[0])
@@ -528,9 +528,10 @@ class Owner:
     def _take(self, state: dict[str, Any], count: int) -> dict[str, Any] | None:
         lr = self.learning_rate
         assert lr is not None
+        if len(state["learning_rate"]["base_lrs"]) != count or state["per"] != self.per:
+            self.warn("The learning rate begins anew: its saved state is of another optimizer, or counted otherwise.")
+            return None
         try:
-            if len(state["learning_rate"]["base_lrs"]) != count or state["per"] != self.per:
-                raise StateError("it is of another optimizer, or counted otherwise")
             lr.load_state_dict(state["learning_rate"])
         except StateError as error:
             self.warn(f"The learning rate begins anew: its saved state does not fit. {error}")
@@ -563,6 +564,11 @@ def leaves_of(model: Any) -> list[Any]:
 def updates(found: Sequence[Any]) -> int:
     """Return how many updates have been made; under accumulation not each batch makes one."""
     return int(max(number_of(leaf.iterations) for leaf in found))  # one of several may have no variables
+
+
+def rounded(rates: Sequence[float]) -> list[float]:
+    """Return rates as the variables of optimizers hold them."""
+    return [float(np.float32(rate)) for rate in rates]
 
 
 def metrics_of(logs: Any) -> dict[str, float]:

@@ -57,7 +57,8 @@ def log_names(optimizer: Any) -> list[str]:
 
 def number_of(value: Any) -> float:
     """Return a variable's or tensor's value."""
-    return float(keras.ops.convert_to_numpy(value))
+    array: Any = keras.ops.convert_to_numpy(value)
+    return float(array)
 
 
 def host_schedule(leaf: Any) -> Any:

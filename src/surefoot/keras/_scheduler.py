@@ -138,7 +138,7 @@ class _Seen:
         jump = rate / self.before if self.before > 0.0 else 0.0
         is_jump = _LEAST_JUMP < jump < _MOST_JUMP and rate > self.highest and self._calm >= _CALM
         self._calm = self._calm + 1 if rate <= self.before else 0
-        self.highest = max(rate, self.highest) if self.highest == self.highest else rate  # noqa: PLR0124 - NaN at first
+        self.highest = rate if math.isnan(self.highest) else max(rate, self.highest)
         return jump if is_jump else 0.0
 
 

@@ -56,7 +56,8 @@ class Snapshots:
         return True
 
     def _copy(self, variables: Sequence[Any]) -> list[Any]:
-        return [keras.ops.convert_to_numpy(v).copy() for v in variables]
+        to_numpy: Any = keras.ops.convert_to_numpy
+        return [to_numpy(v).copy() for v in variables]
 
 
 def _slots(model: Any) -> list[Any]:

@@ -65,7 +65,8 @@ class RuleStep(keras.optimizers.Optimizer):
     def learning_rate(self, value: Any) -> None:
         setter: Any = keras.optimizers.Optimizer.learning_rate.fset
         if self.in_step is not None and not callable(value):
-            factor = float(keras.ops.convert_to_numpy(self._factor_in_step()))
+            present: Any = keras.ops.convert_to_numpy(self._factor_in_step())
+            factor = float(present)
             value = value / factor if factor else value
         setter(self, value)
 

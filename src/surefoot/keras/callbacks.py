@@ -12,15 +12,18 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from surefoot.keras._callbacks import LearningRateControl as LearningRateControl
-from surefoot.keras._plateau import ReduceLROnPlateau as ReduceLROnPlateau
-from surefoot.keras._scheduler import LearningRateScheduler as LearningRateScheduler
+from surefoot.keras._callbacks import LearningRateControl
+from surefoot.keras._plateau import ReduceLROnPlateau
+from surefoot.keras._scheduler import LearningRateScheduler
 
 __all__ = ["LearningRateControl", "LearningRateScheduler", "ReduceLROnPlateau"]
 
 
 def __getattr__(name: str) -> Any:
-    for module in ("keras.callbacks", "keras.src.callbacks"):  # the second has what Keras does not export, for its tests
+    for module in (
+        "keras.callbacks",
+        "keras.src.callbacks",
+    ):  # the second has what Keras does not export, for its tests
         found = getattr(importlib.import_module(module), name, None)
         if found is not None:
             return found
