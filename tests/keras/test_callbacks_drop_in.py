@@ -139,8 +139,8 @@ def test_a_metric_without_a_direction_is_an_error_before_the_first_epoch():
         fit(model, ReduceLROnPlateau("val_acuracy"), weights=weights)
     assert len(weights.values) == (2 if BACKEND == "tensorflow" else 0)  # where metrics are built by the first batch
     plateau = ReduceLROnPlateau("val_acc", patience=1)
+    x = np.ones((2, 1))
     with pytest.warns(SurefootWarning, match="'val_acc' is called 'val_accuracy' today"):
-        x = np.ones((2, 1))
         model.fit(x, x, verbose=0, validation_data=(x, x), callbacks=[plateau])
     assert plateau.best is not None
     assert plateau.controllers[0].mode == "max"

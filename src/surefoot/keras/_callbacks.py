@@ -14,8 +14,8 @@ import keras
 from surefoot._checks import integer, one_of, refuse, refuse_type
 from surefoot._errors import ArgumentError
 from surefoot.control import Controller, Decision
-from surefoot.keras._owner import Owner, Per, metrics_of, owner_of
-from surefoot.keras._rates import say
+from surefoot.keras._owner import Owner, Per, owner_of
+from surefoot.keras._rates import metrics_of, say
 from surefoot.learning_rate import Change, check_controllers
 from surefoot.schedules import Schedule
 
@@ -86,7 +86,7 @@ class RateCallback(keras.callbacks.Callback):
         del logs
         owner = self._owner
         if owner is not None and owner.members[:1] == [self]:
-            owner.begin_batch(lambda: self.model, batch)
+            owner.begin_batch(self._get_model, batch)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Log the rate, then show the logs to the controllers."""
@@ -109,7 +109,7 @@ class RateCallback(keras.callbacks.Callback):
         """Note the metrics of training, before those of the validation take their place."""
         del logs
         if self._owner is not None and self._owner.is_running and self._owner.observer is self:
-            self._owner.note(metrics_of(self.model.get_metrics_result()))
+            self._owner.note(metrics_of(self._get_model().get_metrics_result()))
 
     def on_test_end(self, logs: Any = None) -> None:
         """Note the metrics of the validation."""
@@ -118,6 +118,10 @@ class RateCallback(keras.callbacks.Callback):
 
     def tell(self, epoch: int, changes: list[tuple[Change, Decision]], metrics: dict[str, float]) -> None:
         """Say what has changed and what could not be read."""
+
+    def _get_model(self) -> Any:
+        """Return the model; on JAX that brings its variables up to date, which takes time."""
+        return self.model
 
     @property
     def owner(self) -> Owner:
@@ -246,7 +250,7 @@ class LearningRateControl(RateCallback):
     def _read_batch(self, batch: int, logs: Any = None) -> None:
         """Show the logs of a batch to the controllers."""
         del batch
-        model, owner = self.model, self.owner
+        model, owner = self._get_model(), self.owner
         time = owner.time(model.optimizer)
         owner.record(time)
         metrics = metrics_of(logs)

@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+import json
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 
 import keras
+from surefoot._errors import StateError
+
+VERSION = 1
 
 _Saveable: Any = next(kind for kind in keras.optimizers.Optimizer.__mro__ if kind.__name__ == "KerasSaveable")
 
@@ -43,3 +47,22 @@ class Kept(_Saveable):
 
     def _obj_type(self) -> str:
         return "Loss"  # one of the kinds that Keras knows how to walk through, and none that it would act on
+
+
+def read(kept: Sequence[Kept]) -> dict[str, Any] | None:
+    """Return the state that Keras has loaded, if there is one.
+
+    Raises:
+        StateError: it is damaged, or of another version.
+    """
+    text = next((k.loaded for k in kept if k.loaded is not None), None)
+    if text is None:
+        return None
+    try:
+        state = json.loads(text)
+        version, _ = state["version"], int(state["trained"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateError(f"The saved state of the learning rate is damaged: {error!r}.") from error
+    if version != VERSION:
+        raise StateError(f"The saved state of the learning rate has version {version}; this is {VERSION}.")
+    return state

@@ -18,21 +18,25 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
-import numpy as np
-
 from surefoot._errors import ArgumentError, ArgumentTypeError, StateError, SurefootWarning
 from surefoot.control import Controller, Decision, Plateau
-from surefoot.keras._kept import Kept
+from surefoot.keras._kept import VERSION, Kept, read
 from surefoot.keras._rates import (
     accumulation,
+    batches,
     can_hold_schedule,
     host_schedule,
     is_settable,
     leaves,
     log_names,
+    make_step_anew,
+    metrics_of,
     number_of,
+    present_rate,
     put_in_step,
     raw_rate,
+    rounded,
+    updates,
     write_raw,
 )
 from surefoot.keras._snapshots import Snapshots
@@ -41,7 +45,6 @@ from surefoot.learning_rate import Change, LearningRate
 from surefoot.schedules import Schedule, constant
 
 Per = Literal["epoch", "step"]
-_VERSION = 1
 
 
 class Member(Protocol):
@@ -485,7 +488,7 @@ class Owner:
             self._saved = updates(found), set(pending)
         return json.dumps(
             {
-                "version": _VERSION,
+                "version": VERSION,
                 "epoch": self._epochs_read,
                 "trained": trained,
                 "pending": pending,
@@ -497,17 +500,7 @@ class Owner:
 
     def _peek(self) -> dict[str, Any] | None:
         """Return the state that Keras has loaded, if there is one."""
-        text = next((kept.loaded for kept in self._kept if kept.loaded is not None), None)
-        if text is None:
-            return None
-        try:
-            state = json.loads(text)
-            version, _ = state["version"], int(state["trained"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise StateError(f"The saved state of the learning rate is damaged: {error!r}.") from error
-        if version != _VERSION:
-            raise StateError(f"The saved state of the learning rate has version {version}; this is {_VERSION}.")
-        return state
+        return read(self._kept)
 
     def _loaded(self, epoch: int) -> dict[str, Any] | None:
         """Return the state that Keras has loaded, if it belongs to a run that stands at this epoch; once."""
@@ -546,47 +539,3 @@ def owner_of(model: Any) -> Owner:
         owner = model._learning_rate_owner = Owner()  # noqa: SLF001
     owner.attach(model)
     return owner
-
-
-def present_rate(leaf: Any) -> float:
-    """Return the rate of the next update, or the factor on an optimizer's own schedule.
-
-    Where a schedule in the step has ended at 0, it is what that schedule multiplies.
-    """
-    return raw_rate(leaf) if host_schedule(leaf) is not None else number_of(leaf.learning_rate) or raw_rate(leaf)
-
-
-def leaves_of(model: Any) -> list[Any]:
-    """Return the optimizers of a model that have a rate of their own."""
-    return leaves(model.optimizer)
-
-
-def updates(found: Sequence[Any]) -> int:
-    """Return how many updates have been made; under accumulation not each batch makes one."""
-    return int(max(number_of(leaf.iterations) for leaf in found))  # one of several may have no variables
-
-
-def rounded(rates: Sequence[float]) -> list[float]:
-    """Return rates as the variables of optimizers hold them."""
-    return [float(np.float32(rate)) for rate in rates]
-
-
-def metrics_of(logs: Any) -> dict[str, float]:
-    """Return what in the logs is a number, as floats."""
-    found: dict[str, float] = {}
-    for name, value in (logs or {}).items():
-        try:
-            found[name] = number_of(value)
-        except (TypeError, ValueError):  # a metric of several numbers is none that one can monitor
-            continue
-    return found
-
-
-def batches(found: Sequence[Any]) -> int:
-    """Return how many batches have been seen."""
-    return int(max(number_of(leaf._iterations) for leaf in found))  # noqa: SLF001 - `iterations` are updates
-
-
-def make_step_anew(model: Any) -> None:
-    """Let the next batch compile the step again."""
-    model.make_train_function(force=True)

@@ -16,8 +16,7 @@ from surefoot._checks import integer, nearest, number, one_of, refuse, refuse_ty
 from surefoot._errors import ArgumentError, SurefootWarning
 from surefoot.control import Decision, Plateau
 from surefoot.keras._callbacks import RateCallback, check_verbose, missing_monitor
-from surefoot.keras._owner import leaves_of
-from surefoot.keras._rates import host_schedule, number_of, say
+from surefoot.keras._rates import host_schedule, leaves_of, number_of, say
 from surefoot.learning_rate import Change
 
 _OLD_METRICS = {"acc": "accuracy", "val_acc": "val_accuracy"}

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 import keras
 from surefoot.keras._step import InStep, RuleStep
@@ -119,3 +122,47 @@ def say(message: str) -> None:
         sys.stdout.flush()
     else:
         logging.getLogger("absl").info(message)
+
+
+def present_rate(leaf: Any) -> float:
+    """Return the rate of the next update, or the factor on an optimizer's own schedule.
+
+    Where a schedule in the step has ended at 0, it is what that schedule multiplies.
+    """
+    return raw_rate(leaf) if host_schedule(leaf) is not None else number_of(leaf.learning_rate) or raw_rate(leaf)
+
+
+def leaves_of(model: Any) -> list[Any]:
+    """Return the optimizers of a model that have a rate of their own."""
+    return leaves(model.optimizer)
+
+
+def updates(found: Sequence[Any]) -> int:
+    """Return how many updates have been made; under accumulation not each batch makes one."""
+    return int(max(number_of(leaf.iterations) for leaf in found))  # one of several may have no variables
+
+
+def batches(found: Sequence[Any]) -> int:
+    """Return how many batches have been seen."""
+    return int(max(number_of(leaf._iterations) for leaf in found))  # noqa: SLF001 - `iterations` are updates
+
+
+def rounded(rates: Sequence[float]) -> list[float]:
+    """Return rates as the variables of optimizers hold them."""
+    return [float(np.float32(rate)) for rate in rates]
+
+
+def metrics_of(logs: Any) -> dict[str, float]:
+    """Return what in the logs is a number, as floats."""
+    found: dict[str, float] = {}
+    for name, value in (logs or {}).items():
+        try:
+            found[name] = number_of(value)
+        except (TypeError, ValueError):  # a metric of several numbers is none that one can monitor
+            continue
+    return found
+
+
+def make_step_anew(model: Any) -> None:
+    """Let the next batch compile the step again."""
+    model.make_train_function(force=True)

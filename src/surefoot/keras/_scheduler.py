@@ -15,8 +15,7 @@ from typing import Any
 from surefoot._checks import one_of, refuse, refuse_type
 from surefoot._errors import ArgumentError, ArgumentTypeError
 from surefoot.keras._callbacks import RateCallback, check_verbose
-from surefoot.keras._owner import leaves_of
-from surefoot.keras._rates import HostSchedule, say
+from surefoot.keras._rates import HostSchedule, leaves_of, say
 from surefoot.schedules import Schedule
 
 RATE_NAMES = ("lr", "learning_rate", "current_lr", "current_learning_rate")
