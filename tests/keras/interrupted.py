@@ -48,6 +48,7 @@ class Backup(keras.callbacks.BackupAndRestore):
             "between",
             self.interrupt.now,
         ):
+            Path(self.backup_dir).mkdir(exist_ok=True)
             self.model.save_weights(self._weights_path, overwrite=True)
             self.interrupt.end()
         super()._save_model()
