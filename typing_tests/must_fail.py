@@ -14,6 +14,8 @@ sf.cosine_decay(to="0.1")  # pyright: ignore[reportArgumentType] - a number
 sf.linear_warmup("5%") >> 0.1  # pyright: ignore[reportOperatorIssue, reportUnusedExpression] - schedules are joined
 sf.linear_warmup("5%") * "2"  # pyright: ignore[reportOperatorIssue, reportUnusedExpression] - a number or a schedule
 sf.cosine_decay().resolve("400")  # pyright: ignore[reportArgumentType] - total_steps is a whole number
+sf.multistep(30)  # pyright: ignore[reportArgumentType] - a list of milestones
+sf.check(0.1, total_steps=9)  # pyright: ignore[reportArgumentType] - a schedule or a function
 sf.cosine_decay().length = 5  # pyright: ignore[reportAttributeAccessIssue] - schedules do not change
 
 

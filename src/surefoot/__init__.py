@@ -22,17 +22,30 @@ if TYPE_CHECKING:
     from surefoot.control import Manual as Manual
     from surefoot.control import Plateau as Plateau
     from surefoot.learning_rate import LearningRate as LearningRate
+    from surefoot.schedules import Finding as Finding
     from surefoot.schedules import Schedule as Schedule
+    from surefoot.schedules import check as check
     from surefoot.schedules import constant as constant
     from surefoot.schedules import cosine_decay as cosine_decay
+    from surefoot.schedules import cosine_restarts as cosine_restarts
+    from surefoot.schedules import cyclic as cyclic
+    from surefoot.schedules import cyclic_momentum as cyclic_momentum
     from surefoot.schedules import exponential_decay as exponential_decay
     from surefoot.schedules import from_function as from_function
+    from surefoot.schedules import from_table as from_table
     from surefoot.schedules import inverse_sqrt_decay as inverse_sqrt_decay
+    from surefoot.schedules import inverse_time_decay as inverse_time_decay
     from surefoot.schedules import linear_decay as linear_decay
     from surefoot.schedules import linear_warmup as linear_warmup
+    from surefoot.schedules import multistep as multistep
+    from surefoot.schedules import noam as noam
     from surefoot.schedules import one_cycle as one_cycle
+    from surefoot.schedules import one_cycle_momentum as one_cycle_momentum
     from surefoot.schedules import piecewise as piecewise
     from surefoot.schedules import polynomial_decay as polynomial_decay
+    from surefoot.schedules import power_decay as power_decay
+    from surefoot.schedules import rex as rex
+    from surefoot.schedules import step_decay as step_decay
     from surefoot.schedules import warmup_stable_decay as warmup_stable_decay
     from surefoot.search import CommandJob as CommandJob
     from surefoot.search import Found as Found
@@ -58,17 +71,30 @@ _HOMES = {
     "surefoot.control": ("Controller", "DivergenceGuard", "Manual", "Plateau"),
     "surefoot.learning_rate": ("LearningRate",),
     "surefoot.schedules": (
+        "Finding",
         "Schedule",
+        "check",
         "constant",
         "cosine_decay",
+        "cosine_restarts",
+        "cyclic",
+        "cyclic_momentum",
         "exponential_decay",
         "from_function",
+        "from_table",
         "inverse_sqrt_decay",
+        "inverse_time_decay",
         "linear_decay",
         "linear_warmup",
+        "multistep",
+        "noam",
         "one_cycle",
+        "one_cycle_momentum",
         "piecewise",
         "polynomial_decay",
+        "power_decay",
+        "rex",
+        "step_decay",
         "warmup_stable_decay",
     ),
     "surefoot.search": ("CommandJob", "Found", "FunctionJob", "Job", "Progress", "Trial", "find"),
@@ -81,6 +107,7 @@ __all__ = [
     "CommandJob",
     "Controller",
     "DivergenceGuard",
+    "Finding",
     "Found",
     "FunctionJob",
     "Job",
@@ -97,17 +124,29 @@ __all__ = [
     "SurefootWarning",
     "Trial",
     "__version__",
+    "check",
     "constant",
     "cosine_decay",
+    "cosine_restarts",
+    "cyclic",
+    "cyclic_momentum",
     "exponential_decay",
     "find",
     "from_function",
+    "from_table",
     "inverse_sqrt_decay",
+    "inverse_time_decay",
     "linear_decay",
     "linear_warmup",
+    "multistep",
+    "noam",
     "one_cycle",
+    "one_cycle_momentum",
     "piecewise",
     "polynomial_decay",
+    "power_decay",
+    "rex",
+    "step_decay",
     "warmup_stable_decay",
 ]
 

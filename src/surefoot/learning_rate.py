@@ -10,6 +10,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from surefoot._checks import integer, number, refuse, refuse_type
@@ -47,6 +48,22 @@ class Change:
         rate = f"{self.old:g}" if self.old == self.new else f"{self.old:g} -> {self.new:g}"
         action = "" if self.action == "continue" else f" [{self.action.replace('_', ' ')}]"
         return f"step {self.step}: {rate}: {self.cause} ({self.controller}){action}"
+
+
+class Rates(list[float]):
+    """Learning rates, one an update."""
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw them and write the picture to `path`, which ends in .png or .svg; return the path.
+
+        Raises:
+            ArgumentError: another suffix, or nothing to draw.
+            MissingExtraError: matplotlib is not installed.
+            RunDirectoryError: the file cannot be written.
+        """
+        from surefoot.report import plot_rates  # noqa: PLC0415 - see the contracts: a convenience, when it is called
+
+        return plot_rates(self, path)
 
 
 class LearningRate:
@@ -201,8 +218,10 @@ class LearningRate:
         self.base_lrs = bases
         self.changes = deque(changes, maxlen=_KEPT)
 
-    def simulate(self, total_steps: int | None = None, *, group: int = 0) -> list[float]:
+    def simulate(self, total_steps: int | None = None, *, group: int = 0) -> Rates:
         """Return the learning rates of all updates of a run; without `total_steps`, of the schedule's length.
+
+        They are a list that can be drawn: `simulate().plot("plan.png")`.
 
         Examples:
             >>> from surefoot.schedules import linear_decay
@@ -212,7 +231,7 @@ class LearningRate:
         steps = self.schedule.length if total_steps is None else total_steps
         cure = "Pass the number of updates."
         count = integer("LearningRate.simulate", "total_steps", steps, at_least=1, cure=cure)
-        return [self.at(step, group) for step in range(count)]
+        return Rates(self.at(step, group) for step in range(count))
 
     def __repr__(self) -> str:
         base = self.base_lrs[0] if len(self.base_lrs) == 1 else list(self.base_lrs)

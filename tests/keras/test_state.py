@@ -14,7 +14,7 @@ from surefoot._errors import ArgumentError
 from .driving import path_of, same, variables
 
 BACKEND = keras.backend.backend()
-NAMES = sorted(name for name in surefoot.keras.__all__ if hasattr(getattr(surefoot.keras, name), "apply"))
+NAMES = sorted(kind.__name__ for kind in surefoot.keras.optimizers.OURS.values())
 KERAS_HAS = [name for name in NAMES if hasattr(keras.optimizers, name)]
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(96, 4)).astype("float32")

@@ -7,14 +7,25 @@ from surefoot import ArgumentError, ArgumentTypeError
 from surefoot.schedules import (
     constant,
     cosine_decay,
+    cosine_restarts,
+    cyclic,
+    cyclic_momentum,
     exponential_decay,
     from_function,
+    from_table,
     inverse_sqrt_decay,
+    inverse_time_decay,
     linear_decay,
     linear_warmup,
+    multistep,
+    noam,
     one_cycle,
+    one_cycle_momentum,
     piecewise,
     polynomial_decay,
+    power_decay,
+    rex,
+    step_decay,
     warmup_stable_decay,
 )
 
@@ -68,6 +79,16 @@ def test_resolving_reaches_the_lengths_inside():
     assert one_cycle(down_steps="30%").resolve(1000) == one_cycle(1000, warmup_steps=300, down_steps=300)
     assert piecewise({"50%": 0.1}).resolve(100) == piecewise({50: 0.1}, length=100)
     assert inverse_sqrt_decay(timescale="10%").resolve(100).timescale == 10
+    assert polynomial_decay(cycle="10%").resolve(100) == polynomial_decay(100, cycle=10)
+    assert step_decay("10%").resolve(100) == step_decay(10, length=100)
+    assert multistep(["50%", 60]).resolve(100) == multistep([50, 60], length=100)
+    assert inverse_time_decay("1 epoch").resolve(100, 20) == inverse_time_decay(20, length=100)
+    assert power_decay("10%").resolve(100) == power_decay(10, length=100)
+    assert noam("10%").resolve(100) == noam(10, length=100)
+    assert cosine_restarts("10%").resolve(100) == cosine_restarts(10, length=100)
+    assert cyclic("10%").resolve(100) == cyclic(10, 10, length=100)
+    assert one_cycle_momentum(down_steps="30%").resolve(1000).down_steps == 300
+    assert from_table([1.0], every="0.1%").resolve(100).every == 1
 
 
 UNRESOLVED = [
@@ -84,6 +105,20 @@ UNRESOLVED = [
     piecewise({"50%": 0.1}),
     piecewise({50: 0.1}, length="50%"),
     from_function(abs, length="50%"),
+    polynomial_decay(100, cycle="10%"),
+    step_decay("10%", length=100),
+    multistep(["10%"], length=100),
+    inverse_time_decay("10%", length=100),
+    power_decay("10%", length=100),
+    noam("10%", length=100),
+    rex(),
+    cosine_restarts("10%", length=100),
+    cyclic("10%", length=100),
+    cyclic(10, "10%", length=100),
+    cyclic_momentum(10, "10%", length=100),
+    one_cycle_momentum(100),
+    from_table([1.0], every=None),
+    from_table([1.0, 0.5], every="10%", length=100),
     linear_warmup("5%") >> cosine_decay(),
     constant() >> cosine_decay(5),
     0.5 * linear_decay(),
@@ -117,6 +152,10 @@ def test_calling_an_unresolved_schedule_says_what_to_do(schedule, step):
         (warmup_stable_decay("50%", 501), "500 + 501 steps to warm up and cool down, more than its length of 1000"),
         (one_cycle("20%"), "takes more than its length of 200 (`total_steps=1000`)"),
         (one_cycle(warmup_steps="60%", down_steps="60%"), "takes more than its length of 1000"),
+        (multistep([1200]), "`multistep(milestones=1200)` is longer than `total_steps=1000`"),
+        (multistep(["75%", "50%"]), "in the order of time. 500 comes after 750."),
+        (noam(1200), "`noam(warmup_steps=1200)` is longer than `total_steps=1000`"),
+        (one_cycle_momentum("20%"), "takes more than its length of 200 (`total_steps=1000`)"),
         (piecewise({1200: 0.1}), "`piecewise(points=1200)` is longer than `total_steps=1000`"),
         (piecewise({"75%": 0.1, "50%": 0.01}), "in the order of time. 500 comes after 750."),
     ],
@@ -194,6 +233,16 @@ def test_a_share_given_as_a_float_is_told_how_to_write_it():
         lambda x: exponential_decay(rate=x),
         lambda x: warmup_stable_decay(to=x),
         lambda x: one_cycle(start=x),
+        lambda x: step_decay(5, factor=x),
+        lambda x: multistep([5], factor=x),
+        lambda x: rex(to=x),
+        lambda x: cosine_restarts(5, to=x),
+        lambda x: cosine_restarts(5, height_factor=x),
+        lambda x: cyclic(5, start=x),
+        lambda x: cyclic(5, shape="exp_range", gamma=x),
+        lambda x: one_cycle_momentum(low=x),
+        lambda x: one_cycle_momentum(low=0, high=x),
+        lambda x: cyclic_momentum(5, low=0, high=x),
     ],
 )
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.1, True, "1"])
@@ -206,6 +255,38 @@ def test_factors_outside_0_and_1_are_refused(make, value):
     "make",
     [
         lambda: constant(factor=-1),
+        lambda: polynomial_decay(cycle=0),
+        lambda: step_decay(0),
+        lambda: step_decay(None),
+        lambda: step_decay(5, factor=0),
+        lambda: multistep([]),
+        lambda: multistep(5),
+        lambda: multistep("50%"),
+        lambda: multistep([20, 10]),
+        lambda: multistep([None]),
+        lambda: inverse_time_decay(5, rate=-1),
+        lambda: inverse_time_decay(5, staircase=1),
+        lambda: power_decay(5, exponent=0),
+        lambda: power_decay(5, exponent=float("nan")),
+        lambda: noam(0),
+        lambda: noam(None),
+        lambda: cosine_restarts(0),
+        lambda: cosine_restarts(5, length_factor=0.9),
+        lambda: cosine_restarts(5, height_factor=0),
+        lambda: cyclic(0),
+        lambda: cyclic(5, 0),
+        lambda: cyclic(5, shape="triangle"),
+        lambda: cyclic(5, gamma=0.9),
+        lambda: one_cycle_momentum(low=0.9, high=0.8),
+        lambda: one_cycle_momentum(high=1.0),
+        lambda: one_cycle_momentum(shape="cos"),
+        lambda: from_table([]),
+        lambda: from_table(3),
+        lambda: from_table("123"),
+        lambda: from_table([1.0, -0.1]),
+        lambda: from_table([1.0, float("nan")]),
+        lambda: from_table([1.0], shape="cosine"),
+        lambda: from_table([1.0], every=0),
         lambda: cosine_decay(power=0),
         lambda: polynomial_decay(power=float("nan")),
         lambda: exponential_decay(to=0),

@@ -8,14 +8,23 @@ from hypothesis import strategies as st
 from surefoot.schedules import (
     constant,
     cosine_decay,
+    cosine_restarts,
+    cyclic,
     exponential_decay,
     from_dict,
+    from_table,
     inverse_sqrt_decay,
+    inverse_time_decay,
     linear_decay,
     linear_warmup,
+    multistep,
+    noam,
     one_cycle,
     piecewise,
     polynomial_decay,
+    power_decay,
+    rex,
+    step_decay,
     warmup_stable_decay,
 )
 
@@ -40,6 +49,11 @@ decays = st.one_of(
         to=st.none() | shares,
     ),
     st.builds(inverse_sqrt_decay, lengths, timescale=st.none() | st.integers(1, 10_000)),
+    st.builds(rex, lengths, to=shares),
+    st.builds(step_decay, st.integers(1, 100), st.floats(0.01, 1), length=lengths),
+    st.builds(multistep, st.lists(st.integers(1, 190), min_size=1, max_size=4).map(sorted), st.floats(0.01, 1)),
+    st.builds(inverse_time_decay, st.integers(1, 100), st.floats(0, 3), length=lengths, staircase=st.booleans()),
+    st.builds(power_decay, st.integers(1, 100), st.floats(-3, -0.01), length=lengths),
 )
 warmups = st.builds(
     linear_warmup, st.one_of(st.integers(0, 50), st.sampled_from(["5%", "10%", "1 epoch"])), start=shares
@@ -60,7 +74,26 @@ others = st.one_of(
         shape=st.sampled_from(["step", "linear", "cosine"]),
     ),
 )
-anything = st.one_of(decays, warmups, others, st.builds(lambda a, b: a >> b, warmups, decays))
+waves = st.one_of(
+    st.builds(
+        cosine_restarts,
+        st.integers(1, 100),
+        length=lengths,
+        length_factor=st.floats(1, 3),
+        height_factor=powers.map(lambda x: x / 5),
+        to=shares,
+    ),
+    st.builds(cyclic, st.integers(1, 50), st.none() | st.integers(1, 50), length=lengths, start=shares),
+    st.builds(polynomial_decay, lengths, to=shares, power=powers, cycle=st.integers(1, 100)),
+    st.builds(noam, st.integers(1, 150)),
+    st.builds(
+        from_table,
+        st.lists(st.floats(0, 3), min_size=1, max_size=9),
+        every=st.none() | st.integers(1, 40),
+        shape=st.sampled_from(["linear", "step"]),
+    ),
+)
+anything = st.one_of(waves, decays, warmups, others, st.builds(lambda a, b: a >> b, warmups, decays))
 
 
 @FEW
@@ -146,3 +179,29 @@ def test_arrays_agree_with_numbers(schedule, total, steps):
 def test_scaling_is_pointwise(schedule, total, factor):
     known = schedule.resolve(total, 20)
     assert (factor * schedule).simulate(total, 20) == [factor * known(step) for step in range(total)]
+
+
+@FEW
+@given(waves, st.floats(0, 1), totals)
+def test_waves_stay_between_their_bounds(schedule, share, total):
+    known = schedule.resolve(total, 20)
+    top = max(getattr(schedule, "values", (1.0,)))
+    assert 0 <= known(share * known.length) <= top + 1e-12
+
+
+@FEW
+@given(st.integers(1, 60), st.floats(1, 3), st.floats(0.1, 1), shares)
+def test_restarts_are_cosines_joined_to_cosines(first, factor, height, to):
+    known = cosine_restarts(first, length=500, length_factor=factor, height_factor=height, to=to)
+    start, length, top = 0.0, float(first), 1.0
+    while start + length < 500:
+        for p in (0.001, 0.25, 0.999):
+            want = to + (1 - to) * top * 0.5 * (1 + np.cos(np.pi * p))
+            assert known(start + p * length) == pytest.approx(want, abs=1e-9)
+        start, length, top = start + length, length * factor, top * height
+
+
+def test_a_restart_on_the_very_end_is_left_out():
+    for total in (30, 70):
+        assert cosine_restarts(10, length_factor=2, to=0.1).resolve(total)(total) == pytest.approx(0.1, abs=1e-15)
+    assert cosine_restarts("10%").resolve(50)(50) == 0.0

@@ -537,3 +537,9 @@ def test_may_be_called_several_times_an_update():
 def test_a_step_cannot_be_given(wrong):
     with pytest.raises(ArgumentTypeError, match="The step is counted, and cannot be given"):
         drive(sgd(), linear_decay(), total_steps=4).step(wrong)
+
+
+def test_the_plan_can_be_drawn(tmp_path):
+    rate = drive(sgd(), SCHEDULE, total_steps=TOTAL)
+    assert rate.simulate() == [rate.at(t) for t in range(TOTAL)]
+    assert rate.simulate().plot(tmp_path / "plan.png").stat().st_size > 1000

@@ -1,4 +1,4 @@
-"""The command line: `surefoot find digits`, `surefoot find train.py:job`, `surefoot find ... -- python train.py ...`.
+"""The command line: `surefoot find digits`, `surefoot find ... -- python train.py ...`, `surefoot simulate PLAN`.
 
 Importing it loads click and nothing heavier, so that `surefoot --help` answers at once.
 """

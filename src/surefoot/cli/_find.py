@@ -85,7 +85,7 @@ def find(ctx: click.Context, /, **options: Any) -> None:
     plot, report = options["plot"], options["report"]
     if plot is not None and plot.suffix.lower() not in {".png", ".svg"}:
         raise click.UsageError(f"--plot {plot}: the name must end in .png or .svg.", ctx)
-    with _user_code():
+    with user_code():
         job = _target.job_of(ctx, options, ctx.meta.get(_COMMAND))
     run_dir = options["run_dir"] or _new_run_dir(job.name, dt.datetime.now(dt.UTC))
     if ctx.meta.get(_COMMAND) is not None:
@@ -117,7 +117,7 @@ def _search(ctx: click.Context, job: Any, options: dict[str, Any], run_dir: Path
         contextlib.suppress(KeyboardInterrupt),
         _stopping_like_ctrl_c(),
         watch(_show.headline(job), is_quiet=options["quiet"]) as on_progress,
-        _user_code(),
+        user_code(),
     ):
         found = surefoot.find(
             job,
@@ -182,7 +182,7 @@ def _new_run_dir(name: str, now: dt.datetime) -> Path:
 
 
 @contextlib.contextmanager
-def _user_code() -> Generator[None]:
+def user_code() -> Generator[None]:
     """Keep standard output for the answer while the user's code runs, and make our warnings one line each."""
 
     def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:

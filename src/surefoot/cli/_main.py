@@ -10,12 +10,13 @@ import click
 from surefoot import __version__
 from surefoot._errors import ArgumentError, ArgumentTypeError, SurefootError
 from surefoot.cli._find import find
+from surefoot.cli._simulate import simulate
 
 INTERRUPTED = 130
 
 
 class _Failed(click.ClickException):
-    """The search failed."""
+    """The work failed."""
 
 
 class _Misused(click.ClickException):
@@ -56,9 +57,11 @@ def main() -> None:
     """Which learning rate, at every step, and why?
 
     \b
-    Example:
+    Examples:
       surefoot find digits
+      surefoot simulate "linear_warmup('5%') >> cosine_decay(to=0.1)" --steps 1000
     """  # noqa: D301 - click's mark for lines to be left as they are
 
 
 main.add_command(find)
+main.add_command(simulate)

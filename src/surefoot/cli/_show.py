@@ -93,10 +93,11 @@ def answer(found: Found, run_dir: Path, written: Sequence[str], seconds: float) 
     rows += [("caution", caution) for caution in found.cautions]
     rows += [("cost", cost), ("files", "  ".join([f"{run_dir}/", *written]))]
     width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
-    return "\n".join(_row(label, text, width) for label, text in rows)
+    return "\n".join(row(label, text, width) for label, text in rows)
 
 
-def _row(label: str, text: str, width: int) -> str:
+def row(label: str, text: str, width: int) -> str:
+    """Return a label and its text, wrapped and aligned."""
     indent = " " * (2 + _LABEL)
     lines = textwrap.wrap(
         text, max(width, 40), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False,

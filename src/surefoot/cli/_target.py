@@ -85,7 +85,7 @@ def _file_job(ctx: click.Context, path: Path, attribute: str, options: dict[str,
     if not path.is_file():
         raise click.UsageError(f"There is no file {str(path)!r}.", ctx)
     where = f"{path}:{attribute}"
-    module = _load(path)
+    module = load_file(path)
     thing = getattr(module, attribute, None)
     if thing is None:
         raise click.UsageError(_no_such_name(module, path, attribute), ctx)
@@ -135,7 +135,7 @@ def _called(where: str, function: Any, given: dict[str, Any]) -> object:
         raise JobError(f"{where}() raised {_said(error)}") from error
 
 
-def _load(path: Path) -> ModuleType:
+def load_file(path: Path) -> ModuleType:
     """Import a file under a private name, with its own folder on the path, as `python file.py` would have it."""
     name = f"_surefoot_target_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)

@@ -8,8 +8,24 @@ Change the import, keep the rest; a saved optimizer state goes from Keras' class
     LearningRateScheduler, ReduceLROnPlateau                              Keras' callbacks, which here share one rate
     LearningRateControl                                                   schedule, plateau, guard and hand in one
 
-Clipping, weight decay, gradient accumulation, moving averages of the weights, loss scaling, schedules and saving are
-Keras' own.
+Clipping, weight decay, gradient accumulation, moving averages of the weights, loss scaling and saving are Keras' own.
+By keyword every optimizer takes what Keras lacks:
+
+    learning_rate=0.001 * schedule       a schedule of surefoot, or a function of the number of updates
+    multipliers={"encoder": 0.1}         factors of the rate by layer, variable or pattern, see below
+    style="torch"                        PyTorch's conventions and defaults, where torch has the class
+    decay=0.01, lr=0.1, epsilon=None     as in Keras 2: update t is taken with learning_rate / (1 + decay * t), t from 0
+
+`multipliers` go by name: a whole path, or any run of whole names in it, with * and ? as wildcards. "encoder",
+"encoder/*", "dense_?" and "kernel" all fit "model/encoder/dense_1/kernel". The last name that fits decides; a variable
+that none fits has the factor 1. Decoupled weight decay goes with the rate; 0 freezes a layer as `trainable=False` does.
+
+>>> from surefoot.schedules import cosine_decay, linear_warmup
+>>> optimizer = Adam(0.01 * (linear_warmup(10) >> cosine_decay(90)), multipliers={"body": 0.1})
+>>> float(optimizer.learning_rate)
+0.0
+
+`surefoot.keras.optimizers`, `schedules` and `callbacks` stand for the modules of Keras that have these names.
 """
 
 # Keras has no types.
@@ -23,6 +39,9 @@ except ImportError as _error:
 
     raise missing_extra("keras", "keras") from _error
 
+from surefoot.keras import callbacks as callbacks
+from surefoot.keras import optimizers as optimizers
+from surefoot.keras import schedules as schedules
 from surefoot.keras._callbacks import LearningRateControl as LearningRateControl
 from surefoot.keras._optimizers import SGD as SGD
 from surefoot.keras._optimizers import Adadelta as Adadelta
@@ -38,6 +57,10 @@ from surefoot.keras._rule_optimizer import DoG as DoG
 from surefoot.keras._rule_optimizer import RAdam as RAdam
 from surefoot.keras._rule_optimizer import RuleOptimizer as RuleOptimizer
 from surefoot.keras._scheduler import LearningRateScheduler as LearningRateScheduler
+from surefoot.keras._schedules import FromSchedule as FromSchedule
+from surefoot.keras.optimizers import deserialize as deserialize
+from surefoot.keras.optimizers import get as get
+from surefoot.keras.optimizers import serialize as serialize
 
 __all__ = [
     "SGD",
@@ -47,6 +70,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "DoG",
+    "FromSchedule",
     "LearningRateControl",
     "LearningRateScheduler",
     "Lion",
@@ -55,4 +79,10 @@ __all__ = [
     "RMSprop",
     "ReduceLROnPlateau",
     "RuleOptimizer",
+    "callbacks",
+    "deserialize",
+    "get",
+    "optimizers",
+    "schedules",
+    "serialize",
 ]

@@ -27,11 +27,11 @@ from surefoot.keras._rates import (
     can_hold_schedule,
     host_schedule,
     is_settable,
+    latest_host_rate,
     leaves,
     log_names,
     make_step_anew,
     metrics_of,
-    number_of,
     present_rate,
     put_in_step,
     raw_rate,
@@ -378,9 +378,7 @@ class Owner:
         assert lr is not None
         if not self._is_hosted:
             return lr.current(time) if self._is_in_step else self.raw(time)
-        latest = [max(0, int(number_of(leaf._iterations)) - 1) for leaf in found]  # noqa: SLF001 - Keras' schedules see these
-        raw = self.raw(time)
-        return [number_of(host_schedule(leaf)(t)) * factor for leaf, t, factor in zip(found, latest, raw, strict=True)]
+        return [latest_host_rate(leaf) * factor for leaf, factor in zip(found, self.raw(time), strict=True)]
 
     def log(self, model: Any, epoch: int, logs: dict[str, Any]) -> None:
         """Write the rates of the epoch's last update into its logs, once for all callbacks."""
@@ -394,6 +392,8 @@ class Owner:
         self._adopt(found)
         latest = time if self.per == "epoch" else max(0, time - 1)
         rates = self._written if self.needs_batches() else self.rates(found, latest)
+        decays = [1.0 + getattr(leaf, "decay", 0.0) * max(0, updates([leaf]) - 1) for leaf in found]
+        rates = [rate / decay for rate, decay in zip(rates, decays, strict=True)]
         logs.update(zip(log_names(optimizer), rounded(rates), strict=True))
         if self._is_hosted:  # the schedule of Keras is asked once an epoch: each answer is a call to the device
             self._steps.append(latest)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import keras
+from surefoot.keras._schedules import PerUpdate
 from surefoot.keras._step import InStep, RuleStep
 
 HostSchedule: Any = keras.optimizers.schedules.LearningRateSchedule
@@ -41,6 +42,11 @@ class Scaled(HostSchedule):
     def from_config(cls, config: dict[str, Any]) -> Scaled:
         """Return the schedule of saved arguments."""
         return cls(keras.optimizers.schedules.deserialize(config["schedule"]), config["factor"])
+
+
+@registered
+class ScaledPerUpdate(Scaled, PerUpdate):
+    """The same of a schedule that follows updates."""
 
 
 def leaves(optimizer: Any) -> list[Any]:
@@ -72,6 +78,14 @@ def host_schedule(leaf: Any) -> Any:
     return rate if isinstance(rate, HostSchedule) else None
 
 
+def latest_host_rate(leaf: Any) -> float:
+    """Return what the optimizer's own schedule said for the latest update."""
+    schedule = host_schedule(leaf)
+    follows_updates = isinstance(schedule, PerUpdate) and isinstance(leaf, RuleStep)
+    count = number_of(leaf.iterations if follows_updates else leaf._iterations)  # noqa: SLF001 - Keras' schedules see batches
+    return number_of(schedule(max(0, int(count) - 1)))
+
+
 def is_settable(leaf: Any) -> bool:
     """Whether the rate is a variable."""
     return isinstance(leaf._learning_rate, keras.Variable)  # noqa: SLF001
@@ -93,7 +107,7 @@ def write_raw(leaf: Any, value: float) -> bool:
         return False
     if value == raw_rate(leaf):
         return False
-    leaf.learning_rate = Scaled(schedule, value)
+    leaf.learning_rate = (ScaledPerUpdate if isinstance(schedule, PerUpdate) else Scaled)(schedule, value)
     return True
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from surefoot import rules
 from surefoot._checks import refuse, refuse_type
-from surefoot.keras._arguments import arguments_of, bind, checked
+from surefoot.keras._arguments import OURS, arguments_of, bind, checked, takes_lr
 from surefoot.keras._optimizers import registered
 from surefoot.keras._step import RuleStep
-from surefoot.keras._vector_step import compute_dtype, dense, is_distributed, outside_of_graphs, take_vector_step
+from surefoot.keras._vector_step import compute_dtype, outside_of_graphs
 from surefoot.rules import Rule, Vector
 
 ops: Any = keras.ops
@@ -33,8 +33,9 @@ class RuleOptimizer(RuleStep):
     Args:
         rule: the rule. To load a saved model, a class of your own must be registered with
             `keras.saving.register_keras_serializable`.
-        learning_rate: a number, a schedule of Keras, or a function without arguments.
-        options: `weight_decay`, `clipnorm`, `use_ema` and so on, as in `keras.optimizers.Optimizer`.
+        learning_rate: a number, a schedule of ours or of Keras, or a function of the number of updates.
+        options: `weight_decay`, `clipnorm`, `use_ema` and so on, as in `keras.optimizers.Optimizer`; `decay` and
+            `multipliers`, see `surefoot.keras`.
 
     Raises:
         ArgumentError: an unknown name, or a value that is not allowed.
@@ -49,12 +50,22 @@ class RuleOptimizer(RuleStep):
     0.71
     """
 
+    has_keras_step: ClassVar[bool] = False
+
+    @takes_lr
     def __init__(self, rule: Rule, learning_rate: Any = 0.001, **options: Any) -> None:
         if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance] - users' values
             raise refuse_type(type(self).__name__, "rule", rule, "a surefoot.rules.Rule", "For example rules.Adam().")
-        names = arguments_of(keras.optimizers.Optimizer)
-        super().__init__(**bind(type(self).__name__, names, (learning_rate,), options, {}))
+        where, names = type(self).__name__, arguments_of(keras.optimizers.Optimizer)
+        if "style" in options:
+            cure = "The rule itself says which conventions it follows."
+            raise refuse(where, "style", options["style"], "left out: there is no such argument", cure)
+        values = bind(where, names, (learning_rate,), options, {})
+        ours = {name: values.pop(name) for name in OURS if name in values}
+        super().__init__(**values)
         self._rule = rule
+        self.decay = ours.get("decay", self.decay)
+        self.layer_rates = ours.get("multipliers")
 
     @property
     def rule(self) -> Rule:
@@ -95,11 +106,6 @@ class RuleOptimizer(RuleStep):
             config["rule"] = _read(config["rule"], custom_objects)
         return super().from_config(config, custom_objects)
 
-    def _host_step(self, grads: Any, variables: Any, learning_rate: Any) -> None:
-        if is_distributed():
-            raise refuse(type(self).__name__, "rule", self.rule, "used without a tf.distribute strategy")
-        take_vector_step(self, [dense(g) for g in grads], variables, learning_rate)
-
     def _slot(self, name: str, start: Any, dtype: str, variable: Any = None) -> Any:
         """Return a variable of our own that starts with these values: as large as a variable of the model, or a number."""
         if variable is not None:
@@ -126,27 +132,34 @@ class RAdam(RuleOptimizer):
     Use it in place of Adam with a warm-up.
 
     Args:
-        learning_rate: a number, a schedule of Keras, or a function without arguments.
+        learning_rate: a number, a schedule of ours or of Keras, or a function of the number of updates.
         beta_1: of the momentum; in [0, 1).
         beta_2: of the mean square; in [0, 1).
-        epsilon: at least 0.
-        options: `weight_decay`, `clipnorm`, `use_ema` and so on, as in `keras.optimizers.Optimizer`.
+        epsilon: at least 0; 1e-7 as in Keras' Adam, with style "torch" 1e-8.
+        style: "torch": weight decay as L2 penalty, and torch's epsilon.
+        options: `weight_decay`, `clipnorm`, `use_ema` and so on, as in `keras.optimizers.Optimizer`; `decay` and
+            `multipliers`, see `surefoot.keras`.
 
     Raises:
         ArgumentError: an unknown name, or a value that is not allowed.
         ArgumentTypeError: a type that is not allowed.
     """
 
+    @takes_lr
     def __init__(
         self,
         learning_rate: Any = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
-        epsilon: float = 1e-7,
+        epsilon: float | None = None,
+        *,
+        style: str = "keras",
         **options: Any,
     ) -> None:
-        b1, b2, eps = checked("RAdam", beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
+        style, b1, b2 = checked("RAdam", style=style, beta_1=beta_1, beta_2=beta_2)
+        (eps,) = checked("RAdam", epsilon=(1e-8 if style == "torch" else 1e-7) if epsilon is None else epsilon)
         super().__init__(rules.RAdam(b1=b1, b2=b2, eps=eps), learning_rate, **options)
+        self.style = style
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, as Keras saves them."""
@@ -164,23 +177,26 @@ class DoG(RuleOptimizer):
         learning_rate: a factor; leave it at 1.
         start: the first step, as a share of the size of the weights; the authors advise 1e-4 with batch normalization.
         is_start_absolute: `start` is the length of the first step itself.
-        epsilon: at least 0.
-        options: `weight_decay`, `clipnorm`, `use_ema` and so on, as in `keras.optimizers.Optimizer`.
+        epsilon: at least 0; None is 1e-8.
+        options: `weight_decay`, `clipnorm`, `use_ema` and so on, as in `keras.optimizers.Optimizer`; `decay` and
+            `multipliers`, see `surefoot.keras`.
 
     Raises:
         ArgumentError: an unknown name, or a value that is not allowed.
         ArgumentTypeError: a type that is not allowed.
     """
 
+    @takes_lr
     def __init__(
         self,
         learning_rate: Any = 1.0,
         start: float = 1e-6,
         *,
         is_start_absolute: bool = False,
-        epsilon: float = 1e-8,
+        epsilon: float | None = None,
         **options: Any,
     ) -> None:
+        epsilon = 1e-8 if epsilon is None else epsilon
         start, is_absolute, eps = checked("DoG", start=start, is_start_absolute=is_start_absolute, epsilon=epsilon)
         super().__init__(rules.DoG(start=start, is_start_absolute=is_absolute, eps=eps), learning_rate, **options)
 

@@ -45,6 +45,7 @@ class Plan:
     variables: list[Any]  # Keras variables of the model
     columns: list[Any]  # those, then those of the slots, slot by slot
     numbers: dict[str, Any]  # Keras variables of the scalar slots
+    rows: list[dict[str, float]]  # what makes variables differ: the factor of the rate, and whether weights decay
     dtype: torch.dtype
     sizes: list[int]  # bytes of each variable of the model
     batch: Batch
@@ -77,7 +78,7 @@ def take_torch_step(optimizer: RuleStep, grads: Sequence[Tensor], variables: lis
 @torch.no_grad()
 def take_native_step(optimizer: RuleStep, grads: Sequence[Tensor], variables: list[Any], learning_rate: Any) -> bool:
     """Take the step and return True; or return False, with nothing changed, where a kernel cannot serve."""
-    rule, plan = optimizer.rule, _plans.get(optimizer)
+    rule, plan = optimizer.whole_rule, _plans.get(optimizer)
     if plan is None or plan.structure != structure(rule) or not _are_same(plan.variables, variables):
         plan = _make_plan(optimizer, rule, variables)
         if plan is None:
@@ -94,11 +95,14 @@ def take_native_step(optimizer: RuleStep, grads: Sequence[Tensor], variables: li
     addresses = np.array([t.data_ptr() for t in tensors], dtype=np.uint64).reshape(-1, count)
     pointers[:, 0], pointers[:, 2:] = addresses[0], addresses[1:].T
     pointers[:, 1] = [g.data_ptr() for g in grads]
-    values = {"t": _number(optimizer.iterations) + 1.0, "lr": _number(learning_rate), **number_fields(rule)}
+    updates = _number(optimizer.iterations)
+    lr = _number(learning_rate) / (1.0 + optimizer.decay * updates)
+    values = {"t": updates + 1.0, **number_fields(rule)}
     values |= {name: _number(variable) for name, variable in plan.numbers.items()}
-    take_step([plan.batch], [[values]], torch.get_num_threads())
+    rows = [{**values, **row, "lr": lr * row["factor"]} for row in plan.rows]
+    take_step([plan.batch], [rows], torch.get_num_threads())
     for name, variable in plan.numbers.items():
-        variable.assign(values[name])
+        variable.assign(rows[0][name])
     _increment_version(tensors[:count])  # a backward pass through old values must fail
     return True
 
@@ -116,6 +120,8 @@ def _make_plan(optimizer: RuleStep, rule: Rule, variables: list[Any]) -> Plan | 
     except CannotBuild as reason:
         say_slow("takes optimizer steps in torch's operations", str(reason), ("surefoot", "keras", "torch"))
         return None
+    found = _rows(optimizer, variables)
+    rows = list(dict.fromkeys(found))
     return Plan(
         structure=structure(rule),
         variables=list(variables),
@@ -123,8 +129,19 @@ def _make_plan(optimizer: RuleStep, rule: Rule, variables: list[Any]) -> Plan | 
         numbers={name: slots[name] for name in rule.scalar_slots},
         dtype=dtype,
         sizes=[t.nbytes for t in tensors],
-        batch=Batch(kernel, [program], [t.numel() for t in tensors], [0] * len(tensors)),
+        rows=[dict(row) for row in rows],
+        batch=Batch(kernel, [program] * len(rows), [t.numel() for t in tensors], [rows.index(row) for row in found]),
     )
+
+
+def _rows(optimizer: RuleStep, variables: list[Any]) -> list[tuple[tuple[str, float], ...]]:
+    """Return for each variable in what it differs from others."""
+    factors = optimizer.factors_of(variables) or [1.0] * len(variables)
+    decayed = optimizer.are_decayed(variables) if optimizer.coupled_decay else [True] * len(variables)
+    return [
+        (("factor", factor), *(() if is_decayed else (("weight_decay", 0.0),)))
+        for factor, is_decayed in zip(factors, decayed, strict=True)
+    ]
 
 
 def _are_same(known: list[Any], present: list[Any]) -> bool:

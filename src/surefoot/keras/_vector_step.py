@@ -33,7 +33,16 @@ def take_vector_step(optimizer: RuleStep, grads: Sequence[Any], variables: Seque
     kept = optimizer.slots_for(variables)
     with _outside_of_autograd():
         t, lr = ops.cast(optimizer.iterations, dtype) + 1, read(learning_rate)
+        if optimizer.decay:
+            lr = lr / (1.0 + optimizer.decay * (t - 1))
+        factors = optimizer.factors_of(variables)
+        if factors is not None:
+            lr = Vector(lr * factor for factor in factors)
         x, g = Vector(map(read, variables)), Vector(map(read, grads))
+        decay = optimizer.coupled_decay
+        if decay:
+            rows = zip(x.leaves, g.leaves, optimizer.are_decayed(variables), strict=True)
+            g = Vector(b + decay * a if is_decayed else b for a, b, is_decayed in rows)
         slots = {n: Vector(map(read, v)) if isinstance(v, Sequence) else read(v) for n, v in kept.items()}
         dx, new = optimizer.rule.step(x, g, t, lr, **slots)
         for name, value in new.items():

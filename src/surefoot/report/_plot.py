@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,11 @@ def plot(found: Found, path: str | Path) -> Path:
         MissingExtraError: if matplotlib is not installed.
         RunDirectoryError: if the file cannot be written.
     """
+    return save_picture(path, lambda: _figure(picture_of(found)))
+
+
+def save_picture(path: str | Path, draw: Callable[[], Any]) -> Path:
+    """Write the figure that `draw` returns as PNG or SVG, by the suffix of `path`; errors as in `plot`."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (".png", ".svg"):
@@ -56,7 +62,7 @@ def plot(found: Found, path: str | Path) -> Path:
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)  # names in any script
-        figure = _figure(picture_of(found))
+        figure = draw()
         figure.savefig(buffer, format=suffix[1:], dpi=200, metadata={"Date": None} if suffix == ".svg" else None)
     if suffix == ".svg":
         write_atomically(path, buffer.getvalue().decode())
@@ -65,14 +71,20 @@ def plot(found: Found, path: str | Path) -> Path:
     return path
 
 
-def _figure(picture: Picture) -> Any:
-    """Return the figure, 8 inches wide."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - as above
+def new_figure(height: float) -> Any:
+    """Return an empty figure, 8 inches wide."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure: Any = Figure(figsize=(8, 5.6), layout="constrained", facecolor="white")
+    figure: Any = Figure(figsize=(8, height), layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.1)
     FigureCanvasAgg(figure)
+    return figure
+
+
+def _figure(picture: Picture) -> Any:
+    """Return the figure."""
+    figure = new_figure(5.6)
     axes = figure.add_subplot()
     _frame(axes, picture)
     _landmarks(axes, picture)
@@ -108,18 +120,23 @@ def _frame(axes: Any, picture: Picture) -> None:
         )
     axes.set_xlim(picture.x.low, picture.x.high)
     axes.set_ylim(low, high)
-    axes.grid(visible=True, color="#eaeef2", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(color="#d0d7de", labelcolor=SOFT)
-    for spine in axes.spines.values():
-        spine.set_color("#d0d7de")
-    axes.spines[["top", "right"]].set_visible(False)
+    quiet_frame(axes)
     axes.set_xlabel("learning rate (at the peak of the schedule)", color=INK)
     axes.set_ylabel(picture.y_words + (" (log scale)" if picture.y.is_log else ""), color=INK)
     title = (
         picture.title if len(picture.title) <= WIDE else picture.title.replace(": learning rate", ":\nlearning rate")
     )
     axes.set_title(title, loc="left", color=INK, fontsize=12, pad=36, parse_math=False)
+
+
+def quiet_frame(axes: Any) -> None:
+    """Draw the grid and the two axes so that the data stands out."""
+    axes.grid(visible=True, color="#eaeef2", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(color="#d0d7de", labelcolor=SOFT)
+    for spine in axes.spines.values():
+        spine.set_color("#d0d7de")
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _landmarks(axes: Any, picture: Picture) -> None:

@@ -27,6 +27,8 @@ class Ops:
         floor: round down.
         sqrt: square root.
         cos: cosine.
+        log: natural logarithm.
+        take: `take(values, index)`, the value of a table at a whole number within it.
     """
 
     is_scalar: bool
@@ -36,6 +38,8 @@ class Ops:
     floor: Callable[[Any], Any]
     sqrt: Callable[[Any], Any]
     cos: Callable[[Any], Any]
+    log: Callable[[Any], Any]
+    take: Callable[[tuple[float, ...], Any], Any]
 
 
 def _scalar_clip(x: float, low: float, high: float) -> float:
@@ -50,6 +54,8 @@ SCALAR = Ops(
     floor=lambda x: x // 1.0,  # not math.floor, which raises on infinity and NaN
     sqrt=math.sqrt,
     cos=math.cos,
+    log=math.log,
+    take=lambda values, index: values[int(index)] if index == index else index,  # noqa: PLR0124 - NaN stays NaN
 )
 
 
@@ -63,6 +69,8 @@ def _numpy_ops() -> Ops:
         floor=np.floor,
         sqrt=np.sqrt,
         cos=np.cos,
+        log=np.log,
+        take=lambda values, index: np.asarray(values, index.dtype)[np.nan_to_num(index).astype(int)],
     )
 
 
@@ -76,6 +84,10 @@ def _torch_ops() -> Ops:
         floor=torch.floor,
         sqrt=torch.sqrt,
         cos=torch.cos,
+        log=torch.log,
+        take=lambda values, index: torch.tensor(values, dtype=index.dtype, device=index.device)[
+            torch.nan_to_num(index).long()
+        ],
     )
 
 
@@ -89,6 +101,8 @@ def _jax_ops() -> Ops:
         floor=jnp.floor,
         sqrt=jnp.sqrt,
         cos=jnp.cos,
+        log=jnp.log,
+        take=lambda values, index: jnp.asarray(values, index.dtype)[index.astype(int)],
     )
 
 
@@ -106,6 +120,8 @@ def _tensorflow_ops() -> Ops:
         floor=tf.floor,
         sqrt=tf.sqrt,
         cos=tf.cos,
+        log=tf.math.log,
+        take=lambda values, index: tf.gather(tf.constant(values, tf.float64), tf.cast(index, tf.int64)),
     )
 
 

@@ -12,6 +12,7 @@ from surefoot._errors import ArgumentError
 from surefoot.schedules._arrays import Ops
 from surefoot.schedules._lengths import Length, Run, nearest_step
 from surefoot.schedules._schedule import Schedule, set_field
+from surefoot.schedules._shapes import constant
 
 # ruff: noqa: SLF001 - a composition asks its parts what only the library may ask
 # pyright: reportPrivateUsage=false
@@ -25,7 +26,7 @@ class Join(Schedule):
     length: Length | None = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_parts(self, "pieces", self.pieces)
+        check_parts(self, "pieces", self.pieces)
         if sum(piece._takes_rest() for piece in self.pieces) > 1:
             raise ArgumentError(
                 f"`{self!r}` has more than one piece without a length, so where they meet is not known. "
@@ -77,6 +78,19 @@ class Join(Schedule):
             reached += _number(pieces[-1].length)
         return type(self)(tuple(pieces))
 
+    def _extend(self, to: float, step: float) -> Schedule:
+        extra = to - _number(self.length)
+        starts = [0.0]
+        for piece in self.pieces[:-1]:
+            starts.append(starts[-1] + _number(piece.length))
+        last = len(self.pieces) - 1
+        here = max(index for index, start in enumerate(starts) if start <= step)
+        # The stable phase is what may last longer; without one, what comes last.
+        grows = next((k for k in range(here, last) if isinstance(self.pieces[k], constant)), last)
+        piece = self.pieces[grows]
+        longer = piece._extend(_number(piece.length) + extra, max(step - starts[grows], 0))
+        return Join((*self.pieces[:grows], *_pieces(longer), *self.pieces[grows + 1 :]))
+
     def __repr__(self) -> str:
         return " >> ".join(repr(piece) for piece in self.pieces)
 
@@ -90,7 +104,7 @@ class Scaled(Schedule):
     length: Length | None = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_parts(self, "schedule", (self.schedule,))
+        check_parts(self, "schedule", (self.schedule,))
         set_field(self, "factor", number("schedule * number", "number", self.factor, at_least=0))
         set_field(self, "length", self.schedule.length)
 
@@ -111,8 +125,11 @@ class Scaled(Schedule):
     def _resolve(self, run: Run, start: float, length: float) -> Self:
         return type(self)(self.factor, self.schedule._resolve(run, start, length))
 
+    def _extend(self, to: float, step: float) -> Schedule:
+        return type(self)(self.factor, self.schedule._extend(to, step))
+
     def __repr__(self) -> str:
-        return f"{self.factor!r} * {_operand(self.schedule)}"
+        return f"{self.factor!r} * {operand(self.schedule)}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -123,7 +140,7 @@ class Product(Schedule):
     length: Length | None = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_parts(self, "schedules", self.schedules)
+        check_parts(self, "schedules", self.schedules)
         lengths = [part.length for part in self.schedules]
         numbers = [length for length in lengths if isinstance(length, int | float)]
         set_field(self, "length", max(numbers) if len(numbers) == len(lengths) else None)
@@ -150,10 +167,14 @@ class Product(Schedule):
     def _resolve(self, run: Run, start: float, length: float) -> Self:
         return type(self)(tuple(part._resolve(run, start, part._wanted(run, length)) for part in self.schedules))
 
+    def _extend(self, to: float, step: float) -> Schedule:
+        longest = self.length  # a part that ends before, such as a warm-up, stays what it is
+        return type(self)(tuple(part._extend(to, step) if part.length == longest else part for part in self.schedules))
+
     def __repr__(self) -> str:
         first, *others = self.schedules
-        head = repr(first) if isinstance(first, Scaled) else _operand(first)
-        return " * ".join([head, *(_operand(part) for part in others)])
+        head = repr(first) if isinstance(first, Scaled) else operand(first)
+        return " * ".join([head, *(operand(part) for part in others)])
 
 
 def join(left: Schedule, right: Schedule) -> Schedule:
@@ -181,12 +202,13 @@ def _factors(schedule: Schedule) -> tuple[Schedule, ...]:
     return schedule.schedules if isinstance(schedule, Product) else (schedule,)
 
 
-def _operand(schedule: Schedule) -> str:
+def operand(schedule: Schedule) -> str:
     """Return the repr of a part of a product, in parentheses where Python needs them to read it back."""
     return f"({schedule!r})" if isinstance(schedule, Join | Scaled | Product) else repr(schedule)
 
 
-def _check_parts(owner: Schedule, argument: str, parts: Any) -> None:
+def check_parts(owner: Schedule, argument: str, parts: Any) -> None:
+    """Refuse parts that are no schedules."""
     where = type(owner).__name__.lower()
     if not isinstance(parts, tuple) or not all(isinstance(part, Schedule) for part in cast("Any", parts)):
         raise refuse_type(where, argument, cast("Any", parts), "schedules")

@@ -7,8 +7,10 @@ from dataclasses import fields
 from typing import Any
 
 from surefoot._checks import nearest, refuse, refuse_type
+from surefoot.schedules._change import Clipped, Cooldown, Shifted, Stretched
 from surefoot.schedules._compose import Join, Product, Scaled
-from surefoot.schedules._cycles import one_cycle, warmup_stable_decay
+from surefoot.schedules._cycles import one_cycle, one_cycle_momentum, warmup_stable_decay
+from surefoot.schedules._laws import inverse_time_decay, noam, power_decay, rex, step_decay
 from surefoot.schedules._points import from_function, piecewise
 from surefoot.schedules._schedule import VERSION, Schedule
 from surefoot.schedules._shapes import (
@@ -20,23 +22,40 @@ from surefoot.schedules._shapes import (
     linear_warmup,
     polynomial_decay,
 )
+from surefoot.schedules._tables import from_table, multistep
+from surefoot.schedules._waves import cosine_restarts, cyclic, cyclic_momentum
 
 KINDS: dict[str, type[Schedule]] = {
     kind.__name__.lower(): kind
     for kind in (
+        Clipped,
         constant,
+        Cooldown,
         cosine_decay,
+        cosine_restarts,
+        cyclic,
+        cyclic_momentum,
         exponential_decay,
         from_function,
+        from_table,
         inverse_sqrt_decay,
+        inverse_time_decay,
         Join,
         linear_decay,
         linear_warmup,
+        multistep,
+        noam,
         one_cycle,
+        one_cycle_momentum,
         piecewise,
         polynomial_decay,
+        power_decay,
         Product,
+        rex,
         Scaled,
+        Shifted,
+        step_decay,
+        Stretched,
         warmup_stable_decay,
     )
 }

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 from surefoot._checks import number, one_of, refuse, refuse_type
 from surefoot._errors import ArgumentError
@@ -55,6 +55,8 @@ class piecewise(Schedule):  # noqa: N801 - users call it
     _: KW_ONLY
     length: Length | None = None
     shape: str = "step"
+
+    _HAS_OWN_PACE: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         set_length(self, "length")
@@ -148,6 +150,8 @@ class from_function(Schedule):  # noqa: N801 - users call it
 
     function: Callable[[Any], Any]
     length: Length | None = None
+
+    _HAS_OWN_PACE: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not callable(self.function):

@@ -36,6 +36,8 @@ class Schedule:
     - `a >> b` joins: `a` for its length, then `b`. Each piece sees time from its own start, and the value *at* the
       join is the value of the right piece at its step 0. One piece may have no length; it takes what the others leave.
     - `0.5 * a` scales, `a * b` multiplies two schedules step by step.
+    - `a.shifted(steps)`, `a.clipped(low, high)`: later or earlier, and within bounds.
+    - `a.extend(to)`, `a.cooldown_from(step)`: a longer run, and a fall to the end from any step.
 
     Lengths are a number of steps, a share of the run (`"5%"`), epochs (`"3 epochs"`) or None, the rest of the run.
     `resolve` turns them into steps. Before step 0 a schedule has its first value, after its end it holds its last: it
@@ -62,6 +64,7 @@ class Schedule:
 
     _LENGTHS: ClassVar[tuple[str, ...]] = ("length",)  # the fields that hold lengths
     _MAY_BE_EMPTY: ClassVar[bool] = False  # whether a length of 0 steps has a meaning
+    _HAS_OWN_PACE: ClassVar[bool] = False  # whether the values at given steps do not depend on `length`
 
     @overload
     def __call__(self, step: float) -> float: ...
@@ -156,6 +159,117 @@ class Schedule:
         known = self.resolve(total_steps, steps_per_epoch)
         return [known(step) for step in range(total_steps)]
 
+    def scaled(self, factor: float) -> Schedule:
+        """Return `factor * self`.
+
+        Examples:
+            >>> from surefoot.schedules import linear_decay
+            >>> linear_decay(4).scaled(0.5)
+            0.5 * linear_decay(4)
+        """
+        return self * factor
+
+    def shifted(self, steps: float) -> Schedule:
+        """Return the schedule `steps` later, or earlier if `steps` is negative: `self(step - steps)`.
+
+        Use it for frameworks that count from another step. To wait before a schedule, `constant(100) >> schedule` says
+        more clearly what is meant; shifted later, the first value is held until then.
+
+        Examples:
+            >>> from surefoot.schedules import linear_decay
+            >>> linear_decay(4).shifted(-1).simulate(3)
+            [0.75, 0.5, 0.25]
+        """
+        from surefoot.schedules._change import Shifted  # noqa: PLC0415 - as above
+
+        return Shifted(self, steps)
+
+    def clipped(self, low: float = 0.0, high: float | None = None) -> Schedule:
+        """Return the schedule with its factors kept between `low` and `high`.
+
+        Use it for a floor under a product or a recorded curve. Decays have a floor of their own, `to`, which they reach
+        smoothly and at their end; a floor by clipping cuts the curve off and holds.
+
+        Args:
+            low: the least factor, at least 0.
+            high: the greatest, at least `low`; None is no bound.
+
+        Examples:
+            >>> from surefoot.schedules import linear_decay
+            >>> linear_decay(4).clipped(low=0.3).simulate(4)
+            [1.0, 0.75, 0.5, 0.3]
+        """
+        from surefoot.schedules._change import Clipped  # noqa: PLC0415 - as above
+
+        return Clipped(self, low, high)
+
+    def extend(self, to: float, *, step: float = 0) -> Schedule:
+        """Return the schedule of a run that has become longer, from `step` on; nothing changes before.
+
+        Use it when a run gets more steps while it is going: nothing jumps, the rate goes on from its value at `step`,
+        and the final value is reached at `to`. It cannot undo a decay: a run whose rate has fallen already learns
+        little from more steps, so extend before the decay, or plan with `warmup_stable_decay`.
+
+        What takes the extra steps, in this order: a stable phase (of `warmup_stable_decay`, or a `constant` in a join
+        before its last piece) that is not over; else what comes last. That goes on at its own pace if it has one
+        (`inverse_sqrt_decay`, `step_decay`, cycles ...). If not (`cosine_decay`, `linear_decay` ...), the rest of its
+        course is stretched in time: `new(s) = old(step + (s - step) * (length - step) / (to - step))`. A warm-up is
+        never made slower.
+
+        Args:
+            to: the steps of the longer run, at least the present length.
+            step: where the run is, at least 0 and before the end.
+
+        Raises:
+            ArgumentError: if lengths are not known yet (then just resolve with the longer run), or a step is not
+                allowed.
+
+        Examples:
+            >>> from surefoot.schedules import linear_decay, warmup_stable_decay
+            >>> longer = linear_decay(100).extend(200, step=50)
+            >>> longer(25), longer(50), longer(125), longer(200)
+            (0.75, 0.5, 0.25, 0.0)
+            >>> warmup_stable_decay(10, 20, length=100).extend(200, step=50)
+            warmup_stable_decay(10, decay_steps=20, length=200)
+        """
+        from surefoot.schedules._change import extend  # noqa: PLC0415 - as above
+
+        return extend(self, to, step)
+
+    def cooldown_from(
+        self, step: Length, length: Length | None = None, *, to: float = 0.0, shape: str = "1-sqrt"
+    ) -> Schedule:
+        """Return the schedule up to `step`, and then a fall from its value there to `to`.
+
+        Use it to end a run early and well, or to branch good weights off a run that goes on: the cooldown is where most
+        of the last loss is won. From a rate that is low already there is little to win.
+
+        The factor in the cooldown is `to + (self(step) - to) * q(p)`, with the shapes q of `warmup_stable_decay`. The
+        schedule is cut short: it is as long as if there were no cooldown, even longer than the run if it is resolved.
+
+        Args:
+            step: where the fall begins, a length from the start of this schedule.
+            length: how long it takes; None is the rest of the run.
+            to: the final factor, of the base rate; between 0 and the factor at `step`.
+            shape: "1-sqrt", "linear" or "cosine".
+
+        Raises:
+            ArgumentError: if an argument is not allowed, or the cooldown does not fit into the run.
+
+        Examples:
+            >>> from surefoot.schedules import linear_decay
+            >>> early = linear_decay(100).cooldown_from(50, 10, shape="linear")
+            >>> early(25), early(50), early(55), early(60)
+            (0.75, 0.5, 0.25, 0.0)
+        """
+        from surefoot.schedules._change import Cooldown  # noqa: PLC0415 - as above
+
+        return Cooldown(self, step, length, to=to, shape=shape)
+
+    def _extend(self, to: float, step: float) -> Schedule:
+        """Return this schedule, which is resolved, with the greater length `to`, and the same values up to `step`."""
+        return self._replaced(length=to) if self._HAS_OWN_PACE else stretched(self, to, step)
+
     def __rshift__(self, other: Schedule) -> Schedule:
         from surefoot.schedules._compose import join  # noqa: PLC0415 - compositions are schedules: they import this file
 
@@ -202,6 +316,15 @@ class Schedule:
     def _from_plain(cls, arguments: Mapping[str, Any]) -> Self:
         """Return the schedule with these fields."""
         return cls(**arguments)
+
+
+def stretched(schedule: Schedule, to: float, step: float) -> Schedule:
+    """Return a schedule of progress with its course after `step` stretched to end at `to`."""
+    from surefoot.schedules._change import Stretched  # noqa: PLC0415 - as above
+
+    if step > 0 or isinstance(schedule, Stretched):
+        return Stretched(schedule, step, to)
+    return schedule._replaced(length=to)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def _init_fields(schedule: Any) -> list[Field[Any]]:

@@ -12,7 +12,9 @@ from typing import Any, ClassVar, Self
 from surefoot._checks import number, refuse, refuse_type
 from surefoot.schedules._arrays import Ops
 from surefoot.schedules._lengths import Length, Run, check_length, own_steps
-from surefoot.schedules._schedule import Schedule, set_field, set_length
+from surefoot.schedules._schedule import Schedule, set_field, set_length, stretched
+
+COOLDOWNS = ("linear", "1-sqrt", "cosine")  # their shapes
 
 _INFINITY = math.inf
 _DEFAULT_TIMESCALE = 10_000  # of inverse_sqrt_decay without a warm-up, as in transformers and big_vision
@@ -27,6 +29,26 @@ def progress(ops: Ops, step: Any, length: Any) -> Any:
 def cosine(ops: Ops, p: Any) -> Any:
     """Return half a wave of the cosine, from 1 at p = 0 to 0 at p = 1."""
     return 0.5 * (1.0 + ops.cos(math.pi * p))
+
+
+def whole_times(ops: Ops, step: Any, every: Any) -> Any:
+    """Return how many times `every` fits into a step of at least 0, as a whole number.
+
+    XLA divides float32 by multiplying with the reciprocal, so that 41 / 41 is less than 1: the quotient is held against
+    the product, which is exact.
+    """
+    times = ops.floor(step / every)
+    if ops.is_scalar:
+        return times
+    times = ops.where((times + 1.0) * every <= step, times + 1.0, times)
+    return ops.where(times * every > step, times - 1.0, times)
+
+
+def falling(ops: Ops, p: Any, shape: str) -> Any:
+    """Return a cooldown, from 1 at p = 0 to 0 at p = 1; `shape` is one of `COOLDOWNS`."""
+    if shape == "cosine":
+        return cosine(ops, p)
+    return 1.0 - (ops.sqrt(p) if shape == "1-sqrt" else p)
 
 
 def set_share(schedule: Schedule, name: str) -> None:
@@ -68,6 +90,7 @@ class constant(Schedule):  # noqa: N801 - users call it
     factor: float = 1.0
 
     _MAY_BE_EMPTY: ClassVar[bool] = True
+    _HAS_OWN_PACE: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         set_length(self, "length", is_zero_allowed=True)
@@ -114,6 +137,11 @@ class linear_warmup(Schedule):  # noqa: N801 - users call it
 
     def _at(self, ops: Ops, step: Any) -> Any:
         return self.start + (1.0 - self.start) * progress(ops, step, self.length)
+
+    def _extend(self, to: float, step: float) -> Schedule:
+        del step
+        assert isinstance(self.length, int | float)
+        return self >> constant(to - self.length)  # a warm-up is never made slower
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -198,14 +226,17 @@ class polynomial_decay(Schedule):  # noqa: N801 - users call it
     """Lower the learning rate along a power of the remaining time, from the base rate to `to` times the base rate.
 
     Use it with a power above 1 to spend more of the run at small rates, as segmentation recipes do (0.9 to 2). With the
-    default power of 1, which is that of torch, optax and transformers, it is `linear_decay`.
+    default power of 1, which is that of torch, optax and transformers, it is `linear_decay`. For restarts prefer
+    `cosine_restarts`; `cycle` is there for Keras' `PolynomialDecay(cycle=True)`.
 
-    The factor is `to + (1 - to) * (1 - p) ** power`.
+    The factor is `to + (1 - to) * (1 - p) ** power`. With `cycle`, the rate reaches `to` after each `cycle` steps and
+    then climbs back, in cycle k + 1 to `p = k / (k + 1)`: `p = s / (cycle * max(1, ceil(s / cycle)))`.
 
     Args:
         length: how long; None is the rest of the run.
         to: the final factor, between 0 and 1.
         power: above 1 falls earlier, below 1 later; above 0.
+        cycle: the steps of each descent, a length; None is one descent over the whole `length`.
 
     Raises:
         ArgumentError: if an argument is not allowed.
@@ -213,6 +244,8 @@ class polynomial_decay(Schedule):  # noqa: N801 - users call it
     Examples:
         >>> [polynomial_decay(4, power=2)(step) for step in (0, 1, 2, 4, 100)]
         [1.0, 0.5625, 0.25, 0.0, 0.0]
+        >>> [polynomial_decay(8, cycle=4)(step) for step in (0, 2, 4, 6, 8)]
+        [1.0, 0.5, 0.0, 0.25, 0.0]
 
     References:
         Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets", 2016, arXiv:1606.00915.
@@ -222,14 +255,47 @@ class polynomial_decay(Schedule):  # noqa: N801 - users call it
     _: KW_ONLY
     to: float = 0.0
     power: float = 1.0
+    cycle: Length | None = None
 
     def __post_init__(self) -> None:
         set_length(self, "length")
         set_share(self, "to")
         set_power(self, "power")
+        set_length(self, "cycle")
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether all lengths are known in steps."""
+        return isinstance(self.length, int | float) and not isinstance(self.cycle, str)
 
     def _at(self, ops: Ops, step: Any) -> Any:
-        return self.to + (1.0 - self.to) * (1.0 - progress(ops, step, self.length)) ** self.power
+        return self.to + (1.0 - self.to) * (1.0 - self._progress(ops, step)) ** self.power
+
+    def _progress(self, ops: Ops, step: Any) -> Any:
+        if self.cycle is None:
+            return progress(ops, step, self.length)
+        cycle: Any = self.cycle
+        end: Any = _INFINITY if self.length is None else self.length
+        step = ops.clip(step, 0.0, end)
+        ended = whole_times(ops, step, cycle)
+        # A descent that ends just here is not over: its end is at `to`.
+        descents = ops.where(ended * cycle == step, ended, ended + 1.0)
+        return step / (cycle * ops.clip(descents, 1.0, _INFINITY))
+
+    def _resolve(self, run: Run, start: float, length: float) -> Self:
+        del start
+        self._check_not_empty(run, length)
+        if self.cycle is None:
+            return self._replaced(length=length)
+        cycle = own_steps("polynomial_decay", "cycle", self.cycle, run, must_fit=False)
+        return self._replaced(length=length, cycle=max(cycle, 1))
+
+    def _to_plain(self) -> dict[str, Any]:
+        plain = super(polynomial_decay, self)._to_plain()  # dataclass(slots=True) makes a new class: no bare super()
+        return plain if self.cycle is not None else {key: plain[key] for key in plain if key != "cycle"}
+
+    def _extend(self, to: float, step: float) -> Schedule:
+        return stretched(self, to, step) if self.cycle is None else self._replaced(length=to)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -289,14 +355,18 @@ class exponential_decay(Schedule):  # noqa: N801 - users call it
         if self.rate is None:
             return (self.to or _DEFAULT_EXPONENTIAL_TO) ** progress(ops, step, self.length)
         end: Any = _INFINITY if self.length is None else self.length
-        times = ops.clip(step, 0.0, end) / self.every
-        return ops.clip(self.rate ** (ops.floor(times) if self.staircase else times), self.to or 0.0, 1.0)
+        step = ops.clip(step, 0.0, end)
+        times = whole_times(ops, step, self.every) if self.staircase else step / self.every
+        return ops.clip(self.rate**times, self.to or 0.0, 1.0)
 
     def _resolve(self, run: Run, start: float, length: float) -> Self:
         del start
         self._check_not_empty(run, length)
         every = own_steps("exponential_decay", "every", self.every, run, must_fit=False)
         return self._replaced(length=length, every=max(every, 1))
+
+    def _extend(self, to: float, step: float) -> Schedule:
+        return stretched(self, to, step) if self.rate is None else self._replaced(length=to)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -330,6 +400,7 @@ class inverse_sqrt_decay(Schedule):  # noqa: N801 - users call it
     _: KW_ONLY
     timescale: Length | None = None
 
+    _HAS_OWN_PACE: ClassVar[bool] = True
     _LENGTHS: ClassVar[tuple[str, ...]] = ("length", "timescale")
 
     def __post_init__(self) -> None:

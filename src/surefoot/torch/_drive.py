@@ -16,10 +16,12 @@ import torch
 from surefoot._checks import integer, number, refuse, refuse_type
 from surefoot._errors import ArgumentError, StateError, SurefootError, SurefootWarning
 from surefoot.control import Controller, Decision, DivergenceGuard
-from surefoot.learning_rate import Change, LearningRate, check_controllers
+from surefoot.learning_rate import Change, LearningRate, Rates, check_controllers
 from surefoot.run import DecisionLog
 from surefoot.schedules import Schedule
+from surefoot.schedules._fast import fast
 from surefoot.torch._ranks import is_distributed, mean_over_ranks, rank
+from surefoot.torch._rates import RateWriter
 from surefoot.torch._updates import Updates
 
 log = logging.getLogger("surefoot")
@@ -146,7 +148,10 @@ class TorchLearningRate(LRScheduler):
         self._note_start()
         self._updates = Updates(optimizer)
         weakref.finalize(self, self._updates.remove)
-        self._write()
+        self._is_released = False
+        self._writer = RateWriter()
+        self._factor_at = fast(resolved)
+        self._take_over()
         _owners[optimizer] = weakref.ref(self)
 
     @property
@@ -191,6 +196,10 @@ class TorchLearningRate(LRScheduler):
         """Return the learning rate of a parameter group at any step, without going there."""
         return self._rate.at(step, group)
 
+    def simulate(self, total_steps: int | None = None, *, group: int = 0) -> Rates:
+        """Return the rates of all updates of the run, with the controllers' present factors; `.plot(path)` draws them."""
+        return self._rate.simulate(self._total_steps if total_steps is None else total_steps, group=group)
+
     def why(self, step: float | None = None) -> str:
         """Return in words what the rate is made of, now or at a step, and the decisions that have led to it."""
         return self._rate.why(self.step_count if step is None else step)
@@ -205,23 +214,19 @@ class TorchLearningRate(LRScheduler):
             metrics: a reading: names and values, tensors too. Only what a controller looks at is copied to the host.
             **named: the same, as in `step(loss=loss)`.
         """
-        self._check_ownership()
-        if metrics is not None and not isinstance(metrics, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        updates = self._updates
+        if updates.count:
+            self.step_count += updates.count
+            updates.count = self._idle_calls = 0
+        else:
+            self._note_idle()
+        if metrics is None and not named:
+            self._write()
+            return
+        if not isinstance(metrics, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             cure = "As in `step(loss=loss)`. The step is counted, and cannot be given."
             raise refuse_type("step", "metrics", metrics, "a mapping of names to values", cure)
-        count = self._updates.take()
-        self.step_count += count
-        self._idle_calls = 0 if count else self._idle_calls + 1
-        if self._idle_calls == _MANY:
-            text = (
-                f"`step()` was called {_MANY} times without an update of this optimizer in between, so its learning "
-                f"rate stays that of step {self.step_count}. Is another optimizer stepped than the one that is driven?"
-            )
-            warnings.warn(text, SurefootWarning, stacklevel=2)
-        if metrics or named:
-            self.observe(metrics, **named)
-        else:
-            self._write()
+        self.observe(metrics, **named)
 
     def observe(self, metrics: Mapping[str, Any] | None = None, /, **named: Any) -> list[Decision]:
         """Show a reading to the controllers, such as a validation loss; return what they decided.
@@ -251,6 +256,7 @@ class TorchLearningRate(LRScheduler):
                 log.warning("stop at step %d: %s", self.step_count, decision.cause)
             elif decision.action == "skip":
                 self._updates.is_next_skipped = True
+        self._controlled = self._rate.factor
         self._write()
         return decisions
 
@@ -261,6 +267,7 @@ class TorchLearningRate(LRScheduler):
         """
         if _owners.get(self.optimizer, _nobody)() is self:
             del _owners[self.optimizer]
+            self._is_released = True
             self._updates.remove()
             if self._log:
                 self._log.close()
@@ -288,16 +295,25 @@ class TorchLearningRate(LRScheduler):
         self.step_count = step_count
         self._updates.take()
         self._note_start()
-        for group, base in zip(self.optimizer.param_groups, self._rate.base_lrs, strict=True):
-            group["initial_lr"] = base
-        self._write()
+        for group in self.optimizer.param_groups:
+            group.pop("initial_lr", None)
+        self._take_over()
 
     def _note_start(self) -> None:
         if self._log:
             self._log.start(self.step_count, self._total_steps, self._rate.state_dict(), _in_words(self.schedule))
 
+    def _note_idle(self) -> None:
+        self._idle_calls += 1
+        if self._idle_calls == _MANY:
+            text = (
+                f"`step()` was called {_MANY} times without an update of this optimizer in between, so its learning "
+                f"rate stays that of step {self.step_count}. Is another optimizer stepped than the one that is driven?"
+            )
+            warnings.warn(text, SurefootWarning, stacklevel=3)
+
     def _check_ownership(self) -> None:
-        if _owners.get(self.optimizer, _nobody)() is not self:
+        if self._is_released:
             raise SurefootError(
                 "`step()`: this learning rate was released, so it may not write to the optimizer. "
                 "Use the one that `drive` returned last."
@@ -315,19 +331,28 @@ class TorchLearningRate(LRScheduler):
             twin = next(shared, None)
             bases.append(_base_of(group) if twin is None else bases[twin])
         self._rate.base_lrs = tuple(bases)
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """Hold what every step needs, as it is now, and write the present rates."""
+        self._bases, self._controlled = self._rate.base_lrs, self._rate.factor
+        for group, base in zip(self.optimizer.param_groups, self._bases, strict=True):
+            group.setdefault("initial_lr", base)
+        self._write()
 
     def _write(self) -> None:
         """Write the rates of the present step to the optimizer."""
-        self._meet_new_groups()
-        rates = self._rate.current(self.step_count)
-        for group, base, rate in zip(self.optimizer.param_groups, self._rate.base_lrs, rates, strict=True):
-            group.setdefault("initial_lr", base)
-            lr = group["lr"]
-            if _is_tensor(lr):
-                with torch.no_grad():
-                    lr.fill_(rate)
+        if self._is_released:
+            self._check_ownership()
+        groups = self.optimizer.param_groups
+        if len(groups) != len(self._bases):
+            self._meet_new_groups()
+        factor = self._factor_at(self.step_count) * self._controlled
+        for group, base in zip(groups, self._bases, strict=True):
+            if type(group["lr"]) is float:
+                group["lr"] = base * factor
             else:
-                group["lr"] = rate
+                self._writer.write(group, base * factor)
 
     def __repr__(self) -> str:
         return f"<TorchLearningRate {self.learning_rate:g} at step {self.step_count} of {self.schedule!r}>"
