@@ -126,6 +126,10 @@ class RuleStep(keras.optimizers.Optimizer):
         say_once("`optimizer.lr` is the old spelling: write `optimizer.learning_rate`.")
         self.learning_rate = value
 
+    def __dir__(self) -> list[str]:
+        """Leave out the old spelling: Keras' saving reads every attribute that is listed, and would be told of it."""
+        return [name for name in super().__dir__() if name != "lr"]
+
     @property
     def current_learning_rate(self) -> Any:
         """The rate of the next update: `learning_rate`, lowered by `decay`."""
