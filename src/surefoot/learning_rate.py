@@ -159,7 +159,7 @@ class LearningRate:
         decisions: list[Decision] = []
         for controller in self.controllers:
             old, seen = self.at(step), _Seen(metrics)
-            decision = controller.observe(Reading(step, seen, old))
+            decision = controller.observe(Reading(step, seen, max(self.current(step))))
             if decision is not None:
                 decisions.append(decision)
                 who, new = type(controller).__name__, self.at(step)

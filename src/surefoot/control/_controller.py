@@ -19,7 +19,7 @@ class Reading:
     Attributes:
         step: how many updates have been made.
         metrics: names and values; NaN and infinity are values.
-        learning_rate: the rate of the latest update, of the first parameter group.
+        learning_rate: the present rate, of the parameter group whose rate is highest: no floor is reached before by all.
     """
 
     step: int

@@ -1,4 +1,4 @@
-"""Optimizers for Keras 3 on every backend: Keras' names, arguments and numbers, on the rules of `surefoot.rules`.
+"""Optimizers and callbacks for Keras 3 on every backend: Keras' names, arguments and numbers, on the rules of `surefoot.rules`.
 
 Change the import, keep the rest; a saved optimizer state goes from Keras' class to ours and back.
 
@@ -6,6 +6,8 @@ Change the import, keep the rest; a saved optimizer state goes from Keras' class
     RAdam, DoG                                                            Keras does not
     RuleOptimizer                                                         any rule, one of your own too
     find, KerasJob                                                        the learning rate of a model, found
+    LearningRateScheduler, ReduceLROnPlateau                              Keras' callbacks, which here share one rate
+    LearningRateControl                                                   schedule, plateau, guard and hand in one
 
 Clipping, weight decay, gradient accumulation, moving averages of the weights, loss scaling and saving are Keras' own.
 By keyword every optimizer takes what Keras lacks:
@@ -24,7 +26,7 @@ that none fits has the factor 1. Decoupled weight decay goes with the rate; 0 fr
 >>> float(optimizer.learning_rate)
 0.0
 
-`surefoot.keras.optimizers` and `surefoot.keras.schedules` stand for the modules of Keras that have these names.
+`surefoot.keras.optimizers`, `schedules` and `callbacks` stand for the modules of Keras that have these names.
 """
 
 # Keras has no types.
@@ -38,8 +40,10 @@ except ImportError as _error:
 
     raise missing_extra("keras", "keras") from _error
 
+from surefoot.keras import callbacks as callbacks
 from surefoot.keras import optimizers as optimizers
 from surefoot.keras import schedules as schedules
+from surefoot.keras._callbacks import LearningRateControl as LearningRateControl
 from surefoot.keras._find import find as find
 from surefoot.keras._job import KerasJob as KerasJob
 from surefoot.keras._optimizers import SGD as SGD
@@ -51,9 +55,11 @@ from surefoot.keras._optimizers import AdamW as AdamW
 from surefoot.keras._optimizers import Lion as Lion
 from surefoot.keras._optimizers import Nadam as Nadam
 from surefoot.keras._optimizers import RMSprop as RMSprop
+from surefoot.keras._plateau import ReduceLROnPlateau as ReduceLROnPlateau
 from surefoot.keras._rule_optimizer import DoG as DoG
 from surefoot.keras._rule_optimizer import RAdam as RAdam
 from surefoot.keras._rule_optimizer import RuleOptimizer as RuleOptimizer
+from surefoot.keras._scheduler import LearningRateScheduler as LearningRateScheduler
 from surefoot.keras._schedules import FromSchedule as FromSchedule
 from surefoot.keras.optimizers import deserialize as deserialize
 from surefoot.keras.optimizers import get as get
@@ -69,11 +75,15 @@ __all__ = [
     "DoG",
     "FromSchedule",
     "KerasJob",
+    "LearningRateControl",
+    "LearningRateScheduler",
     "Lion",
     "Nadam",
     "RAdam",
     "RMSprop",
+    "ReduceLROnPlateau",
     "RuleOptimizer",
+    "callbacks",
     "deserialize",
     "find",
     "get",

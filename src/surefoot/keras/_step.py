@@ -11,12 +11,16 @@ the only one that sees the whole model on every backend.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import keras
 from surefoot._checks import refuse
 from surefoot.keras._arguments import say_once
+from surefoot.keras._kept import Kept
 from surefoot.keras._layer_rates import LayerRates
 from surefoot.keras._schedules import PerUpdate, as_rate
 from surefoot.keras._vector_step import dense, is_distributed, is_sparse, take_vector_step
@@ -31,6 +35,23 @@ else:
 ops: Any = keras.ops
 
 
+@dataclass(frozen=True, slots=True)
+class InStep:
+    """A schedule that is computed inside the step: the variable of the rate then holds everything but its factor.
+
+    Attributes:
+        schedule: with lengths in updates.
+        origin: how many updates had been made where the schedule begins.
+    """
+
+    schedule: Schedule
+    origin: int
+
+    def factor_at(self, updates: Any) -> Any:
+        """Return the factor of the update after so many."""
+        return self.schedule(updates - self.origin)
+
+
 class RuleStep(keras.optimizers.Optimizer):
     """Mixed into a Keras optimizer: a rule takes its step, and what Keras lacks around the step is here.
 
@@ -43,6 +64,7 @@ class RuleStep(keras.optimizers.Optimizer):
     decay: float = 0.0
     style: str = "keras"
     layer_rates: LayerRates | None = None
+    in_step: InStep | None = None  # set by our callbacks
     is_decoupled: ClassVar[bool] = False  # whether weights decay beside the rule in torch's class too
     has_keras_step: ClassVar[bool] = True  # whether Keras' own step can take ours' place
     _factors: tuple[float, ...] = ()  # of each variable's rate, once they are known
@@ -87,6 +109,9 @@ class RuleStep(keras.optimizers.Optimizer):
     def learning_rate(self, value: Any) -> None:
         if isinstance(value, Schedule) or callable(value):
             value = as_rate(type(self).__name__, value, say_once)
+        elif self.in_step is not None:  # what is written is the rate of the next update; the schedule goes on from it
+            present: Any = ops.convert_to_numpy(self._factor_in_step())
+            value = value / float(present) if present else value
         theirs: Any = keras.optimizers.Optimizer.learning_rate
         theirs.fset(self, value)
 
@@ -101,6 +126,10 @@ class RuleStep(keras.optimizers.Optimizer):
         say_once("`optimizer.lr` is the old spelling: write `optimizer.learning_rate`.")
         self.learning_rate = value
 
+    def __dir__(self) -> list[str]:
+        """Leave out the old spelling: Keras' saving reads every attribute that is listed, and would be told of it."""
+        return [name for name in super().__dir__() if name != "lr"]
+
     @property
     def current_learning_rate(self) -> Any:
         """The rate of the next update: `learning_rate`, lowered by `decay`."""
@@ -110,7 +139,20 @@ class RuleStep(keras.optimizers.Optimizer):
     def _get_current_learning_rate(self) -> Any:
         if isinstance(self._learning_rate, PerUpdate):
             return self._learning_rate(self.iterations)  # Keras hands out the number of batches
-        return super()._get_current_learning_rate()
+        rate: Any = super()._get_current_learning_rate()
+        return rate if self.in_step is None else ops.convert_to_tensor(rate) * self._factor_in_step()
+
+    def _factor_in_step(self) -> Any:
+        assert self.in_step is not None
+        updates: Any = ops.convert_to_tensor(self.iterations)
+        if keras.backend.backend() == "torch" and not sys.modules["torch"].compiler.is_compiling():
+            updates = int(updates)  # a schedule of Python numbers takes 1 us, of tensors 50
+        return ops.cast(self.in_step.factor_at(updates), keras.config.floatx())
+
+    @cached_property
+    def learning_rate_state(self) -> Kept:
+        """What callbacks know of the learning rate; saved and loaded with the optimizer, also before there are any."""
+        return Kept()
 
     # ---- the step ----------------------------------------------------------------------------------------------------
 
