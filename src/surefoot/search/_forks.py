@@ -17,7 +17,7 @@ SHIFT, SHIFT_MANY, SHIFT_EDGE = 0.25, -1.4, -0.3  # from the bracket's vertex to
 SPREAD = 0.8  # octaves from the middle of the first two forks to each
 STRIDE = 1.2  # octaves from the best fork to the next one outside
 CENSORED_FORK = 0.8  # log loss above the best that a fork that blew up counts as
-HOPELESS = 0.5  # a trunk whose log loss is this much above the best one's is not forked
+HOPELESS = 0.5  # a trunk below the best one whose log loss is this much above that one's is not forked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ def shift_to_forks(vertex: float, edge: float, epochs: float | None) -> float:
 class ForkRung:
     """Runs the forks one after another; what it has so far can be read at any time."""
 
-    def __init__(self, bench: Bench, middle: float, edge: float, low: float, high: float, *, most: int = 4) -> None:
+    def __init__(self, bench: Bench, middle: float, edge: float, low: float, high: float, *, most: float) -> None:
         self._bench, self._middle, self._low, self._high, self._most = bench, middle, low, high, most
         self._calm, self._bold = edge - BELOW_EDGE, edge + BEYOND_EDGE
         self._points: dict[float, Point] = {}
@@ -113,11 +113,11 @@ class ForkRung:
         early = self._bench.trunk(x, first)
         x = early.x
         scale = LossScale.of([*self._raw.values(), early.loss], self._bench.initial_loss)
-        best = min((scale(v) for v in self._raw.values()), default=math.inf)
+        best, best_x = min(((scale(v), y) for y, v in self._raw.items()), default=(math.inf, math.inf))
         self._raw[x] = early.loss
         if early.is_diverged:
             self._points[x] = early
-        elif scale(early.loss) > best + HOPELESS:
+        elif x < best_x and scale(early.loss) > best + HOPELESS:  # a higher rate looks worse than it will be annealed
             self._bench.abandon(
                 x, f"not annealed: already {100 * math.expm1(scale(early.loss) - best):.0f} % worse at step {first}"
             )

@@ -28,6 +28,7 @@ from surefoot.search._steps import LossScale, Point, bracket, divergence_edge, f
 
 LEAST_STEPS = 20  # of a run of the first rung: shorter ones measure their own warm-up
 TOLERANCE = 1.1  # the budget is kept to within this factor
+FORKS = 4  # at most, where a race follows: it climbs further by itself
 RACE_GAP = 1.2  # sd of the belief between the first two racers; of 1.0, 1.2 and 1.5 the best on six design seeds
 RACE_MARGIN = 0.7  # octaves that racers keep below the lowest rate that broke a run: another seed breaks earlier
 RACE_BEYOND = 0.6  # octaves above the highest fork that they may stand where that has survived within the margin
@@ -128,6 +129,10 @@ class ForkMethod(Method):
         return self._winner
 
     @property
+    def _races(self) -> bool:
+        return self.budget >= 1.4
+
+    @property
     def forks(self) -> Forks | None:
         """The fork rung, as far as it has come."""
         return self._rung.result if self._rung else None
@@ -149,10 +154,11 @@ class ForkMethod(Method):
         epochs = self.lab.job.epochs
         vertex = vertex_of(self.points, lab.initial_loss)
         middle = vertex + shift_to_forks(vertex, self.edge, epochs)
-        self._rung = ForkRung(lab, middle, self.edge, self.low, self.high)
+        most = FORKS if self._races else math.inf
+        self._rung = ForkRung(lab, middle, self.edge, self.low, self.high, most=most)
         self._rung.run()
         forks = self._rung.result
-        if self.budget >= 1.4 and forks.finished:
+        if self._races and forks.finished:
             lab.rung = "race"
             self._race(forks)
 
