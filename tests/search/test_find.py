@@ -207,7 +207,7 @@ def test_a_job_without_a_verb_is_refused_by_name(verb):
                 raise AttributeError(name)
             return getattr(FakeJob(), name)
 
-    with pytest.raises(sf.ArgumentTypeError, match=f"this has no {verb}. Use surefoot.torch.TorchJob"):
+    with pytest.raises(sf.ArgumentTypeError, match=f"this has no {verb}. Use TorchJob of surefoot.torch"):
         sf.find(Lacking())
 
 
