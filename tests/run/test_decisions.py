@@ -7,7 +7,7 @@ from surefoot import RunDirectoryError
 from surefoot.run import DecisionLog, read_decisions
 
 PLAN = {"kind": "linear_decay", "length": 100}
-STATE = {"base_lrs": [0.5], "changes": []}
+STATE = {"base_lrs": [0.5], "schedule": "linear_decay(100)", "changes": []}
 
 
 def change(step, old=0.5, new=0.25):

@@ -11,6 +11,7 @@ from surefoot import __version__
 from surefoot._errors import ArgumentError, ArgumentTypeError, SurefootError
 from surefoot.cli._find import find
 from surefoot.cli._simulate import simulate
+from surefoot.cli._story import show
 
 INTERRUPTED = 130
 
@@ -64,4 +65,5 @@ def main() -> None:
 
 
 main.add_command(find)
+main.add_command(show)
 main.add_command(simulate)

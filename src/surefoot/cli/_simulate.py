@@ -116,7 +116,7 @@ def answer(name: str, rates: Sequence[float], findings: Sequence[Finding], pictu
     """Return what is shown: the plan, its curve, a few rows, and the findings."""
     width = min(shutil.get_terminal_size().columns, _show.MAX_WIDTH)
     rows = [_show.row("plan", f"{name}, {len(rates):,} step{'s' * (len(rates) != 1)}", width), ""]
-    rows += [*curve(rates, max(width - MARGIN - 2, 20), _blocks()), ""]
+    rows += [*curve(rates, max(width - MARGIN - 2, 20), blocks()), ""]
     rows += table(rates)
     if findings:
         rows += ["", *(_show.row("caution", str(finding), width) for finding in findings)]
@@ -125,7 +125,7 @@ def answer(name: str, rates: Sequence[float], findings: Sequence[Finding], pictu
     return "\n".join(rows)
 
 
-def _blocks() -> str:
+def blocks() -> str:
     """Return blocks that the terminal can show."""
     try:
         BLOCKS.encode(sys.stdout.encoding or "ascii")
@@ -134,7 +134,7 @@ def _blocks() -> str:
     return BLOCKS
 
 
-def curve(rates: Sequence[float], width: int, blocks: str = BLOCKS) -> list[str]:
+def curve(rates: Sequence[float], width: int, letters: str = BLOCKS) -> list[str]:
     """Draw the rates with letters, from 0 to the highest.
 
     >>> [line.strip() for line in curve([0.0, 1.0, 0.5, 0.25], 4)[-3:]]
@@ -143,7 +143,7 @@ def curve(rates: Sequence[float], width: int, blocks: str = BLOCKS) -> list[str]
     count = min(width, len(rates))
     columns = [rates[round(k * (len(rates) - 1) / max(count - 1, 1))] for k in range(count)]
     top = max((rate for rate in columns if math.isfinite(rate)), default=0.0)
-    eighths = len(blocks) - 1
+    eighths = len(letters) - 1
     full = HEIGHT * eighths
     heights = [
         min(full, max(0, round(rate / top * full))) if math.isfinite(rate) and top > 0 else 0 for rate in columns
@@ -151,7 +151,7 @@ def curve(rates: Sequence[float], width: int, blocks: str = BLOCKS) -> list[str]
     lines: list[str] = []
     for line in range(HEIGHT - 1, -1, -1):
         label = _show.rate(top) if line == HEIGHT - 1 else "0" if line == 0 else ""
-        cells = "".join(blocks[min(eighths, max(0, height - line * eighths))] for height in heights)
+        cells = "".join(letters[min(eighths, max(0, height - line * eighths))] for height in heights)
         lines.append(f"  {label:>{MARGIN - 2}s} {cells}")
     last = str(len(rates) - 1)
     return [*lines, f"  {'':{MARGIN - 2}s} 0{last:>{max(count - 1, len(last) + 1)}s}"]

@@ -53,9 +53,13 @@ class DecisionLog:
             step: updates made.
             total_steps: of the run as it is planned.
             state: the `state_dict` of the learning rate: its decisions so far replace those in the log.
-            schedule: its JSON form.
+            schedule: its JSON form; empty if it has none.
         """
-        plan = {"base_lrs": state["base_lrs"], "changes": state["changes"], "schedule": schedule}
+        plan = {
+            **{name: state[name] for name in ("base_lrs", "changes")},
+            "plan": state["schedule"],
+            "schedule": schedule,
+        }
         self._add({"kind": "start", "step": step, "total_steps": total_steps, **plan})
 
     def add(self, change: Mapping[str, Any]) -> None:
@@ -89,7 +93,8 @@ class Story:
 
     Attributes:
         base_lrs: of each parameter group.
-        schedule: in its JSON form, with lengths in steps.
+        plan: the schedule, in words.
+        schedule: the same in its JSON form, with lengths in steps; empty if it has none.
         total_steps: of the run as it was planned.
         changes: the decisions that hold, oldest first: what a run decided after the step from which it was resumed does
             not.
@@ -97,6 +102,7 @@ class Story:
     """
 
     base_lrs: list[float]
+    plan: str
     schedule: dict[str, Any]
     total_steps: int
     changes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])

@@ -301,7 +301,7 @@ class TorchLearningRate(LRScheduler):
 
     def _note_start(self) -> None:
         if self._log:
-            self._log.start(self.step_count, self._total_steps, self._rate.state_dict(), _in_words(self.schedule))
+            self._log.start(self.step_count, self._total_steps, self._rate.state_dict(), _plain(self.schedule))
 
     def _note_idle(self) -> None:
         self._idle_calls += 1
@@ -365,12 +365,12 @@ def _nobody() -> None:
     """Stand in for the weak reference to an owner where there is none."""
 
 
-def _in_words(schedule: Schedule) -> dict[str, Any]:
-    """Return a schedule's JSON form; of one that holds a nameless function, what it is called."""
+def _plain(schedule: Schedule) -> dict[str, Any]:
+    """Return a schedule's JSON form; nothing for one that holds a function without a name."""
     try:
         return schedule.to_dict()
     except SurefootError:
-        return {"repr": repr(schedule)}
+        return {}
 
 
 def _is_tensor(lr: object) -> bool:
