@@ -1,8 +1,11 @@
 """Real fits that show their rates: the loss is the mean output and the inputs are 1, so each update takes its rate off."""
 
+from functools import cache
+
 import numpy as np
 
 import keras
+import surefoot.keras
 
 
 def mean_output(y, prediction):
@@ -40,3 +43,24 @@ def fit(model, *callbacks, epochs=3, batches=4, weights=None, **kwargs):
     x = np.ones((batches, 1), "float32")
     log = model.fit(x, x, batch_size=1, epochs=epochs, verbose=0, callbacks=[weights, *callbacks], **kwargs)
     return log.history, weights
+
+
+@cache
+def _driven():
+    return model_of(surefoot.keras.SGD(1.0))
+
+
+def driven(callback, values, rate=1.0, name="loss"):
+    """Return the rates in the logs and the one at the end; no training. None is an epoch without the metric."""
+    model = _driven()
+    model.optimizer.learning_rate = rate
+    callback.set_model(model)
+    callback.on_train_begin()
+    rates = []
+    for epoch, value in enumerate(values):
+        callback.on_epoch_begin(epoch)
+        logs = {"other": 0.0} if value is None else {name: value}
+        callback.on_epoch_end(epoch, logs)
+        rates.append(logs["learning_rate"])
+    callback.on_train_end()
+    return [*rates, float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))]

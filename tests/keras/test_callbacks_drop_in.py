@@ -15,30 +15,12 @@ from surefoot.keras import callbacks
 from surefoot.keras._scheduler import caller
 from surefoot.schedules import linear_decay
 
-from .fits import Weights, fit, mean_output, model_of
+from .fits import Weights, driven, fit, mean_output, model_of
 
 LearningRateScheduler, ReduceLROnPlateau = ours.LearningRateScheduler, ours.ReduceLROnPlateau
 
 
 BACKEND = keras.backend.backend()
-MODEL = model_of(ours.SGD(1.0))
-
-
-def driven(callback, values, rate=1.0, name="loss"):
-    """Return the rates in the logs and the one at the end; no training."""
-    model = MODEL
-    model.optimizer.learning_rate = rate
-    callback.set_model(model)
-    callback.on_train_begin()
-    rates = []
-    for epoch, value in enumerate(values):
-        callback.on_epoch_begin(epoch)
-        logs = {name: value}
-        callback.on_epoch_end(epoch, logs)
-        rates.append(logs["learning_rate"])
-    callback.on_train_end()
-    return [*rates, float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))]
-
 
 # A first value that is not finite is Keras' best for ever; otherwise NaN and infinity may come.
 VALUES = st.tuples(
@@ -378,3 +360,18 @@ def test_the_module_falls_back_to_keras():
     assert callbacks.ReduceLROnPlateau is ReduceLROnPlateau
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = callbacks.Nothing
+
+
+@pytest.mark.parametrize("kinds", [keras.callbacks, callbacks], ids=["keras", "ours"])
+def test_a_loop_of_ones_own_need_not_begin_the_training(kinds):
+    model = model_of(ours.SGD(0.1))
+    scheduler = kinds.LearningRateScheduler(lambda epoch, lr: lr * 0.5)
+    scheduler.set_model(model)
+    for epoch in range(2):
+        scheduler.on_epoch_begin(epoch)
+    assert float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)) == pytest.approx(0.025)
+    plateau = kinds.ReduceLROnPlateau("loss", patience=1, factor=0.5)
+    plateau.set_model(model_of(ours.SGD(0.1)))
+    for epoch in range(3):
+        plateau.on_epoch_end(epoch, {"loss": 1.0})
+    assert float(keras.ops.convert_to_numpy(plateau.model.optimizer.learning_rate)) == pytest.approx(0.025)

@@ -31,6 +31,9 @@ SLOW = "gradient_accumulation"  # on JAX a minute and a half
 EXCUSED = {  # "file::class::case": why ours may differ
     "lion_test::LionTest::test_invalid_beta_1": "refused too, in our words: both are ValueErrors that name beta_1",
     "sgd_test::SGDTest::test_invalid_momentum": "refused too, in our words: both are ValueErrors that name momentum",
+    "reduce_lr_on_plateau_test::ReduceLROnPlateauTest::test_throws_when_optimizer_has_schedule": (
+        "Keras' plateau crashes on a rate that is a schedule, ours multiplies it: see tests/keras/test_callbacks.py"
+    ),
 }
 SETTINGS = """[pytest]
 python_files = *_test.py

@@ -78,6 +78,7 @@ class RateCallback(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Write the rate of the epoch."""
         del logs
+        self._join_if_alone()
         if self.owner.members[:1] == [self]:
             self.owner.begin_epoch(self.model, epoch)
 
@@ -91,6 +92,7 @@ class RateCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Log the rate, then show the logs to the controllers."""
         logs = {} if logs is None else logs
+        self._join_if_alone()
         owner = self.owner
         owner.log(self.model, epoch, logs)
         if owner.observer is self:
@@ -118,6 +120,11 @@ class RateCallback(keras.callbacks.Callback):
 
     def tell(self, epoch: int, changes: list[tuple[Change, Decision]], metrics: dict[str, float]) -> None:
         """Say what has changed and what could not be read."""
+
+    def _join_if_alone(self) -> None:
+        """Begin a fit where a loop of one's own has not: without `on_train_begin` Keras' callbacks act too."""
+        if self not in self.owner.members:
+            self.on_train_begin()
 
     def _get_model(self) -> Any:
         """Return the model; on JAX that brings its variables up to date, which takes time."""

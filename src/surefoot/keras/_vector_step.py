@@ -28,7 +28,8 @@ def take_vector_step(optimizer: RuleStep, grads: Sequence[Any], variables: Seque
     dtype = compute_dtype(variables)
 
     def read(variable: Any) -> Any:
-        return ops.cast(getattr(variable, "value", variable), dtype)
+        value = getattr(variable, "value", variable)
+        return ops.cast(variable if callable(value) else value, dtype)  # a method where it is a tf.Variable
 
     kept = optimizer.slots_for(variables)
     with _outside_of_autograd():
