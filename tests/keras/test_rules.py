@@ -107,3 +107,14 @@ def test_scalar_slots_are_one_variable_each_for_the_whole_model():
     path_of(optimizer, STARTS, GRADS[:3])
     assert [v.shape for v in optimizer.variables[2:]] == [(3,), (2, 2), ()]
     assert [v.name for v in optimizer.variables[2:]] == ["w0_m", "w1_m", "longest"]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="variables of TensorFlow")
+def test_variables_of_tensorflow_train_beside_those_of_keras():
+    import tensorflow as tf
+
+    mine, theirs = keras.Variable([1.0, 2.0]), tf.Variable([1.0, 2.0])
+    optimizer = RuleOptimizer(rules.Adam(), 0.5)
+    optimizer.apply([tf.constant([1.0, -3.0])] * 2, [mine, theirs])
+    np.testing.assert_array_equal(theirs.numpy(), keras.ops.convert_to_numpy(mine))
+    np.testing.assert_allclose(theirs.numpy(), [0.5, 2.5], rtol=1e-6)
