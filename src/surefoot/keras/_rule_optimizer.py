@@ -16,7 +16,7 @@ from surefoot._checks import refuse, refuse_type
 from surefoot.keras._arguments import OURS, arguments_of, bind, checked, takes_lr
 from surefoot.keras._optimizers import registered
 from surefoot.keras._step import RuleStep
-from surefoot.keras._vector_step import compute_dtype, outside_of_graphs
+from surefoot.keras._vector_step import compute_dtype, outside_of_graphs, value_of
 from surefoot.rules import Rule, Vector
 
 ops: Any = keras.ops
@@ -81,7 +81,7 @@ class RuleOptimizer(RuleStep):
         mine = [v for v in variables if not getattr(v, "overwrite_with_gradient", False)]
         dtype = compute_dtype(mine)
         with outside_of_graphs():
-            slots = self.rule.init(Vector(ops.cast(v.value, dtype) for v in mine))
+            slots = self.rule.init(Vector(value_of(v, dtype) for v in mine))
         for name, start in slots.items():
             if name in self.rule.scalar_slots:
                 self._slots[name] = self._slot(name, start, dtype)

@@ -28,8 +28,7 @@ def take_vector_step(optimizer: RuleStep, grads: Sequence[Any], variables: Seque
     dtype = compute_dtype(variables)
 
     def read(variable: Any) -> Any:
-        value = getattr(variable, "value", variable)
-        return ops.cast(variable if callable(value) else value, dtype)  # a method where it is a tf.Variable
+        return value_of(variable, dtype)
 
     kept = optimizer.slots_for(variables)
     with _outside_of_autograd():
@@ -55,6 +54,12 @@ def take_vector_step(optimizer: RuleStep, grads: Sequence[Any], variables: Seque
             else:
                 optimizer.assign(variable, ops.cast(before + change, _dtype(variable)))
     return True
+
+
+def value_of(variable: Any, dtype: str) -> Any:
+    """Return the value of a variable of Keras or of TensorFlow, or a tensor, in a type."""
+    value = getattr(variable, "value", variable)
+    return ops.cast(variable if callable(value) else value, dtype)  # a method where it is a tf.Variable
 
 
 def compute_dtype(variables: Sequence[Any]) -> str:
