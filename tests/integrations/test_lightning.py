@@ -165,6 +165,23 @@ def test_a_nan_loss_is_a_reading(tmp_path):
     assert trainer.global_step < 8
 
 
+def test_each_parameter_group_has_its_rate_in_the_log(tmp_path):
+    class Groups(Module):
+        def configure_optimizers(self):
+            return torch.optim.SGD([{"params": [self.line.weight], "lr": 0.5}, {"params": [self.line.bias]}], lr=0.25)
+
+    logger = Record()
+    fit(Groups(), [LearningRateCallback(SCHEDULE)], tmp_path, logger=logger, epochs=1)
+    known = SCHEDULE.resolve(4)
+    rates = [m for _, m in logger.logged if "learning_rate_0" in m]
+    assert rates == [{"learning_rate_0": 0.5 * known(t), "learning_rate_1": 0.25 * known(t)} for t in range(4)]
+
+
+def test_a_fit_without_an_end_needs_the_number_of_steps(tmp_path):
+    with pytest.raises(ArgumentError, match="the trainer knows no end"):
+        fit(Module(), [LearningRateCallback(SCHEDULE)], tmp_path, epochs=-1)
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [({"optimizers": 2}, "optimizers must be one"), ({"scheduler": True}, "the callback owns the rate")],
@@ -178,6 +195,13 @@ def test_what_would_be_written_twice_or_not_at_all_is_refused(tmp_path, module, 
             max_epochs=1, logger=False, accelerator="cpu", enable_checkpointing=False, default_root_dir=tmp_path,
             enable_progress_bar=False, enable_model_summary=False, callbacks=[LearningRateCallback(SCHEDULE)],
         ).fit(made, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(4, 2))))  # fmt: skip
+
+
+def test_epochs_are_those_of_the_data_also_where_the_steps_are_given(tmp_path):
+    module = Module()
+    fit(module, [LearningRateCallback(linear_warmup("1 epochs") >> cosine_decay())], tmp_path, max_steps=6)
+    known = (linear_warmup(4) >> cosine_decay()).resolve(6)  # an epoch has 4
+    assert module.used == [0.01 * known(t) for t in range(6)]
 
 
 def test_arguments_are_checked_at_construction():

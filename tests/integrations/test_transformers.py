@@ -146,6 +146,13 @@ def test_an_optimizer_that_is_driven_already_is_refused(tmp_path):
         train(LearningRateCallback(SCHEDULE), tmp_path, optimizers=(optimizer, rate))
 
 
+def test_epochs_are_those_of_the_data_also_where_the_steps_are_given(tmp_path):
+    schedule = linear_warmup("1 epochs") >> cosine_decay()
+    _, used = train(LearningRateCallback(schedule), tmp_path, max_steps=6)  # an epoch has 4
+    known = (linear_warmup(4) >> cosine_decay()).resolve(6)
+    assert used == [0.01 * known(t) for t in range(6)]
+
+
 def test_arguments_are_checked_at_construction():
     with pytest.raises(ArgumentTypeError, match="schedule must be a schedule"):
         LearningRateCallback("cosine")

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,12 +82,11 @@ class LearningRateCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Own the rate of the optimizer, from the state of the checkpoint if there is one."""
-        del args, control
-        epochs = state.num_train_epochs
+        del control
         self.learning_rate = rate = self._plan.begin(
             kwargs["optimizer"],
             state.max_steps if state.max_steps > 0 else None,
-            state.max_steps / epochs if epochs else None,
+            _steps_per_epoch(kwargs.get("train_dataloader"), args.gradient_accumulation_steps),
             before=self.learning_rate,
             state=state.stateful_callbacks.get(_KEY),
         )
@@ -137,6 +137,14 @@ class LearningRateCallback(TrainerCallback):
 
     def __repr__(self) -> str:
         return f"LearningRateCallback({self._plan.schedule!r}, {list(self._plan.controllers)!r})"
+
+
+def _steps_per_epoch(loader: Any, accumulated: int) -> int | None:
+    """Return the updates of one pass over the data, as the Trainer counts them; None for data without a length."""
+    try:
+        return max(1, math.ceil(len(loader) / accumulated))
+    except TypeError:
+        return None
 
 
 def _stand_in_for(scheduler: Any, rate: TorchLearningRate) -> None:
