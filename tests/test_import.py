@@ -36,6 +36,25 @@ def test_importing_the_optax_adapter_loads_no_other_framework():
     assert not loaded & {"torch", "keras", "tensorflow", "transformers"}
 
 
+def test_importing_the_integrations_loads_no_framework():
+    assert not loaded_after("import surefoot.integrations") & (HEAVY | {"lightning"})
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"), [("lightning", ("lightning", "pytorch_lightning")), ("transformers", ("transformers",))]
+)
+def test_a_missing_trainer_says_what_to_install(name, missing):
+    hidden = "".join(f"sys.modules[{module!r}] = None\n" for module in missing)
+    code = f"""import json, sys
+{hidden}
+try:
+    import surefoot.integrations.{name}
+except ImportError as error:
+    print(json.dumps([type(error).__name__, str(error)]))
+"""
+    assert ask(code) == ["MissingExtraError", f'`{name}` is not installed. Run: pip install "surefoot[{name}]"']
+
+
 def test_asking_for_a_schedule_loads_no_numpy():
     assert not loaded_after("import surefoot as sf\n(sf.linear_warmup(3) >> sf.cosine_decay(9))(5)") & HEAVY
 

@@ -141,3 +141,9 @@ def test_the_same_controller_twice_is_refused():
     plateau = Plateau()
     with pytest.raises(ArgumentError, match="without repetitions"):
         LearningRate(0.1, constant(), controllers=[plateau, plateau])
+
+
+def test_at_and_current_are_the_same_number_to_the_last_bit():
+    rate = LearningRate([0.1, 0.3], cosine_decay(100), controllers=[Manual(0.75), Manual(0.7)])
+    for step in range(100):
+        assert [rate.at(step), rate.at(step, group=1)] == rate.current(step)

@@ -13,6 +13,7 @@ PACKAGES = (
     "cli",
     "control",
     "datasets",
+    "integrations",
     "kernels",
     "keras",
     "optax",

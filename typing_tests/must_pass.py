@@ -93,3 +93,7 @@ def as_array(rate: jax.Array) -> optax.GradientTransformation:
 
 
 clipped: optax.GradientTransformation = surefoot.optax.from_rule(surefoot.rules.Adam(), 3e-3, clip_global_norm=1.0)
+owner = surefoot.optax.OptaxLearningRate({"body": 1e-3, "head": 1e-2}, schedule, 100, controllers=[sf.Plateau()])
+assert_type(owner.why(), str)
+assert_type(owner.should_stop, bool)
+chained: optax.GradientTransformation = surefoot.optax.plateau(factor=0.5, patience=3)

@@ -138,7 +138,7 @@ class LearningRate:
 
     def at(self, step: float, group: int = 0) -> float:
         """Return the learning rate of one parameter group at `step`, with the controllers' present factors."""
-        return self.base_lrs[group] * self.schedule(step) * self.factor
+        return self.base_lrs[group] * (self.schedule(step) * self.factor)  # as in `current`, to the last bit
 
     def current(self, step: float) -> list[float]:
         """Return the learning rate of every parameter group at `step`, with the controllers' present factors."""

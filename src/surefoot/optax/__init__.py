@@ -32,10 +32,15 @@ from surefoot.optax._optimizers import nadam as nadam
 from surefoot.optax._optimizers import radam as radam
 from surefoot.optax._optimizers import rmsprop as rmsprop
 from surefoot.optax._optimizers import sgd as sgd
+from surefoot.optax._owner import OptaxLearningRate as OptaxLearningRate
+from surefoot.optax._plateau import PlateauState as PlateauState
+from surefoot.optax._plateau import plateau as plateau
 from surefoot.optax._transformation import RuleState as RuleState
 from surefoot.optax._transformation import from_rule as from_rule
 
 __all__ = [
+    "OptaxLearningRate",
+    "PlateauState",
     "RuleState",
     "adadelta",
     "adagrad",
@@ -46,6 +51,7 @@ __all__ = [
     "from_rule",
     "lion",
     "nadam",
+    "plateau",
     "radam",
     "rmsprop",
     "sgd",

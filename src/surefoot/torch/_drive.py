@@ -22,7 +22,7 @@ from surefoot.schedules import Schedule
 from surefoot.schedules._fast import fast
 from surefoot.torch._ranks import is_distributed, mean_over_ranks, rank
 from surefoot.torch._rates import RateWriter
-from surefoot.torch._updates import Updates
+from surefoot.torch._updates import Updates, innermost
 
 log = logging.getLogger("surefoot")
 
@@ -127,7 +127,7 @@ class TorchLearningRate(LRScheduler):
             if isinstance(guard, DivergenceGuard) and guard.action == "rewind" and guard.rewind is None:
                 cure = "As in `DivergenceGuard(rewind=Checkpointer(model=model, optimizer=optimizer))`."
                 raise refuse("drive", "controllers", guard, "able to rewind: it keeps no snapshots", cure)
-        owner = _owners.get(optimizer, _nobody)()
+        owner = _owners.get(innermost(optimizer), _nobody)()
         if owner is not None:
             raise ArgumentError(
                 "`drive(optimizer=...)`: this optimizer is driven already, by a schedule at step "
@@ -152,7 +152,7 @@ class TorchLearningRate(LRScheduler):
         self._writer = RateWriter()
         self._factor_at = fast(resolved)
         self._take_over()
-        _owners[optimizer] = weakref.ref(self)
+        _owners[innermost(optimizer)] = weakref.ref(self)
 
     @property
     def learning_rate(self) -> float:
@@ -265,8 +265,9 @@ class TorchLearningRate(LRScheduler):
 
         `group["initial_lr"]` stays too, and is the base rate of whoever drives the optimizer next.
         """
-        if _owners.get(self.optimizer, _nobody)() is self:
-            del _owners[self.optimizer]
+        optimizer = innermost(self.optimizer)
+        if _owners.get(optimizer, _nobody)() is self:
+            del _owners[optimizer]
             self._is_released = True
             self._updates.remove()
             if self._log:
