@@ -1,5 +1,9 @@
 """torch's schedulers that are made of schedulers: one after the other, or all at once."""
 
+# torch's schedulers are typed in part, and what is overridden here returns less than theirs: never a tensor.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
+
 from __future__ import annotations
 
 from bisect import bisect_right
@@ -54,7 +58,7 @@ class _Composed(Factor):
             rate = part.applied(rate, base, group)
         return rate
 
-    def step(self, metrics: SupportsFloat | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as torch's own
+    def step(self, metrics: SupportsFloat | None = None) -> None:
         """Go to the next step and write the rate of every parameter group.
 
         Args:
@@ -127,6 +131,7 @@ class SequentialLR(_Composed, theirs.SequentialLR):
         last_epoch: the step before the one to begin at; -1 begins at 0.
 
     Examples:
+        >>> from surefoot.torch.lr_scheduler import LinearLR, ReduceLROnPlateau
         >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5)
         >>> warmup = LinearLR(optimizer, start_factor=0.5, total_iters=1)
         >>> plateau = ReduceLROnPlateau(optimizer, patience=0)

@@ -1,5 +1,9 @@
 """What all schedulers of `surefoot.torch.lr_scheduler` share: a step, a factor, a state of plain data."""
 
+# torch's schedulers are typed in part, and what is overridden here returns less than theirs: never a tensor.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
+
 from __future__ import annotations
 
 import copy
@@ -91,16 +95,16 @@ class Factor(LRScheduler):
         team.write(groups)
         self.write_momentum()
 
-    def get_last_lr(self) -> list[float]:  # pyright: ignore[reportIncompatibleMethodOverride] - never a tensor
+    def get_last_lr(self) -> list[float]:
         """Return the present rate of every parameter group, all schedulers of the optimizer together."""
         return team_of(self.optimizer).rates(self.optimizer.param_groups)
 
-    def get_lr(self) -> list[float]:  # pyright: ignore[reportIncompatibleMethodOverride] - as above
+    def get_lr(self) -> list[float]:
         """Return the same: unlike torch's, it is the rate of now wherever one asks."""
         return self.get_last_lr()
 
     @property
-    def _last_lr(self) -> list[float]:  # pyright: ignore[reportIncompatibleVariableOverride] - torch's name for it
+    def _last_lr(self) -> list[float]:
         return self.get_last_lr()
 
     @_last_lr.setter
@@ -120,10 +124,11 @@ class Factor(LRScheduler):
         Raises:
             StateError: if the state is another class's, or of an optimizer with other parameter groups.
         """
-        groups = self.optimizer.param_groups
-        shared = state_dict.get("surefoot") if isinstance(state_dict, Mapping) else None  # pyright: ignore[reportUnnecessaryIsInstance]
-        count = len(shared["initial_lrs"] if shared else state_dict.get("base_lrs", groups)) if state_dict else 0
-        if count not in {0, len(groups)}:
+        if not isinstance(state_dict, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise StateError(f"`load_state_dict`: this is not a state of {type(self).__name__}.")
+        groups, shared = self.optimizer.param_groups, state_dict.get("surefoot")
+        count = len(shared["initial_lrs"] if shared else state_dict.get("base_lrs", groups))
+        if count != len(groups):
             raise StateError(
                 f"`load_state_dict`: the state has {count} parameter groups, the optimizer has {len(groups)}. "
                 "Add the same groups to the optimizer before loading."
@@ -140,13 +145,14 @@ class Factor(LRScheduler):
     def load(self, state: Mapping[str, Any]) -> None:
         """Take this scheduler's own part of a state."""
         needed = {name for name in vars(self) if not name.startswith("_")} - {"optimizer", *_OURS}
-        missing = sorted(needed - set(state)) if isinstance(state, Mapping) else ["all"]  # pyright: ignore[reportUnnecessaryIsInstance]
+        missing = sorted(needed - set(state))
         if missing:
             raise StateError(
                 f"`load_state_dict`: this is not a state of {type(self).__name__}: {', '.join(missing)} missing. "
                 "Pass what its `state_dict()` returned."
             )
-        vars(self).update({k: copy.copy(v) for k, v in state.items() if k not in {"surefoot", "optimizer", "_last_lr"}})
+        others = {"surefoot", "optimizer", "factors", "_last_lr"}
+        vars(self).update({name: copy.copy(value) for name, value in state.items() if name not in others})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -164,11 +170,11 @@ class Factor(LRScheduler):
             )
         return values[0]
 
-    def warn_once(self, text: str) -> None:
+    def warn_once(self, text: str, stacklevel: int = 3) -> None:
         """Say something once in the life of this scheduler."""
         if not vars(self).get("_is_said"):
             self._is_said = True
-            warnings.warn(text, SurefootWarning, stacklevel=4)
+            warnings.warn(text, SurefootWarning, stacklevel=stacklevel)
 
     def _warn_of_order(self) -> None:
         if not hasattr(self.optimizer.step, "_wrapped_by_lr_sched"):

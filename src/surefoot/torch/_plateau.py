@@ -1,5 +1,9 @@
 """torch's ReduceLROnPlateau, as a factor beside those of other schedulers."""
 
+# torch's schedulers are typed in part, and what is overridden here returns less than theirs: never a tensor.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
+
 from __future__ import annotations
 
 import math
@@ -81,7 +85,7 @@ class ReduceLROnPlateau(Factor, theirs.ReduceLROnPlateau):
     def go(self, step: Any) -> None:
         """Do nothing: time passes here with each reading."""
 
-    def step(self, metrics: SupportsFloat, epoch: int | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as torch's own
+    def step(self, metrics: SupportsFloat, epoch: int | None = None) -> None:
         """Take a reading, and cut the rate if it is time.
 
         Args:
@@ -100,7 +104,7 @@ class ReduceLROnPlateau(Factor, theirs.ReduceLROnPlateau):
         value = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if not math.isfinite(value):
-            self.warn_once(f"ReduceLROnPlateau was given {value}: it counts as a reading without gain.")
+            self.warn_once(f"ReduceLROnPlateau was given {value}: it counts as a reading without gain.", 4)
         if self.is_gain(value):
             self.best, self.num_bad_epochs = value, 0
         else:
@@ -143,5 +147,6 @@ class ReduceLROnPlateau(Factor, theirs.ReduceLROnPlateau):
             elif rate > lower:
                 self.warn_once(
                     f"ReduceLROnPlateau leaves the rate {rate:g} of parameter group {i}: the cut is not above eps="
-                    f"{self.eps:g}. Give a smaller `eps`."
+                    f"{self.eps:g}. Give a smaller `eps`.",
+                    stacklevel=5,
                 )

@@ -19,9 +19,14 @@ the rate; `LambdaLR`, `CosineAnnealingWarmRestarts`, `CyclicLR` and `OneCycleLR`
 also counts the updates that really happened.
 """
 
+# torch's schedulers are typed in part, and what is overridden here returns less than theirs: never a tensor.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
+
 from __future__ import annotations
 
 import math
+import warnings
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -32,6 +37,7 @@ from torch.optim.lr_scheduler import EPOCH_DEPRECATION_WARNING, LRScheduler
 
 import torch
 from surefoot._checks import integer, number, refuse
+from surefoot._errors import SurefootWarning
 from surefoot.torch._composed import ChainedScheduler, SequentialLR
 from surefoot.torch._factor import Absolute, Factor, Lambdas, plain
 from surefoot.torch._plateau import ReduceLROnPlateau
@@ -76,6 +82,21 @@ class LambdaLR(Lambdas, theirs.LambdaLR):
     def factor_of(self, group: int) -> float:
         """Ask the group's function."""
         return float(self.of_group("lr_lambdas", group)(self.last_epoch))
+
+    def state(self) -> dict[str, Any]:
+        """Return the state, with what the functions say now."""
+        return {**super().state(), "factors": [self.factor_of(i) for i in range(len(self.lr_lambdas))]}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take the state, and say if the functions are not those of the saved run."""
+        super().load(state)
+        saved = state.get("factors", ())
+        if any(not math.isclose(self.factor_of(i), factor, rel_tol=1e-9) for i, factor in enumerate(saved)):
+            text = (
+                f"The run was saved with a `lr_lambda` that gave {saved} at step {self.last_epoch}; the present one gives "
+                f"{[self.factor_of(i) for i in range(len(saved))]}. Functions are not saved: give the same one."
+            )
+            warnings.warn(text, SurefootWarning, stacklevel=3)
 
 
 class MultiplicativeLR(Lambdas, theirs.MultiplicativeLR):
@@ -157,6 +178,11 @@ class ConstantLR(Factor, theirs.ConstantLR):
 class LinearLR(Factor, theirs.LinearLR):
     """Go in a line from `start_factor` to `end_factor` within `total_iters` steps, and stay there."""
 
+    def check(self) -> None:
+        """Refuse what torch takes silently."""
+        number("LinearLR", "start_factor", self.start_factor)
+        number("LinearLR", "end_factor", self.end_factor)
+
     def factor_of(self, group: int) -> float:
         """Return the point of the line."""
         del group
@@ -180,6 +206,10 @@ class ExponentialLR(Factor, theirs.ExponentialLR):
 
 class PolynomialLR(Factor, theirs.PolynomialLR):
     """Fall to zero within `total_iters` steps: `factor = (1 - t / total_iters) ** power`."""
+
+    def check(self) -> None:
+        """Refuse what torch takes silently."""
+        number("PolynomialLR", "power", self.power, at_least=0)
 
     def factor_of(self, group: int) -> float:
         """Return the power of what is left."""
