@@ -179,3 +179,8 @@ class ChainedScheduler(_Composed, theirs.ChainedScheduler):
         self.last_epoch = step
         for part in self._schedulers:
             part.go(step)
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take the state; torch's has no step of its own."""
+        first = next(iter(state.get("_schedulers", ())), {})
+        super().load({"last_epoch": first.get("last_epoch", 0), **state})

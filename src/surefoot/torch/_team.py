@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from surefoot._errors import StateError
 from surefoot.torch._rates import RateWriter
+from surefoot.torch._updates import innermost
 
 _ROUNDING = 1e-6  # a rate that was kept in float32 and comes back is the same rate
 
@@ -174,5 +175,9 @@ _teams: weakref.WeakKeyDictionary[torch.optim.Optimizer, Team] = weakref.WeakKey
 
 
 def team_of(optimizer: torch.optim.Optimizer) -> Team:
-    """Return the team of an optimizer."""
-    return _teams.setdefault(optimizer, Team())
+    """Return the team of an optimizer; a wrapper such as accelerate's has that of the one inside."""
+    inside = innermost(optimizer)
+    team = _teams.get(inside)
+    if team is None:
+        team = _teams[inside] = Team()
+    return team

@@ -21,7 +21,7 @@ class Updates:
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.count = 0  # since it was last taken
         self.is_next_skipped = False
-        optimizer = _innermost(optimizer)
+        optimizer = innermost(optimizer)
         known, mine = weakref.ref(optimizer), weakref.ref(self)
 
         def before(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -55,7 +55,7 @@ class Updates:
             handle.remove()
 
 
-def _innermost(optimizer: Any) -> torch.optim.Optimizer:
+def innermost(optimizer: Any) -> torch.optim.Optimizer:
     """Return the optimizer inside of wrappers such as accelerate's: its hooks run, theirs do not."""
     inner = getattr(optimizer, "optimizer", None)
-    return _innermost(inner) if isinstance(inner, torch.optim.Optimizer) else optimizer
+    return innermost(inner) if isinstance(inner, torch.optim.Optimizer) else optimizer
