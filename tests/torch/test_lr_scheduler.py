@@ -319,7 +319,7 @@ def test_two_schedulers_and_a_change_by_hand_are_resumed_together(load_plateau_f
 
 
 # https://github.com/pytorch/pytorch/issues/79888
-@pytest.mark.parametrize("name", [name for name in MAKERS if name not in {"LambdaLR", "CyclicLR", "OneCycleLR"}])
+@pytest.mark.parametrize("name", [name for name in MAKERS if name not in {"LambdaLR", "OneCycleLR"}])
 def test_a_group_that_is_added_later_has_its_rate_times_the_same_factors(name):
     early, late = MAKERS[name](ours, sgd(0.3, 0.7, 0.1)), MAKERS[name](ours, sgd())
     walk(early, 3)
@@ -360,11 +360,44 @@ def test_a_list_that_is_too_short_for_a_new_group_is_refused():
         scheduler.step()
     scheduler.lr_lambdas.append(halve)
     scheduler.step()
+    assert rates(optimizer) == pytest.approx([0.15, 0.7 * wave(1), 0.05])  # the refused step does not count
     plateau = ours.ReduceLROnPlateau(sgd(), patience=0, min_lr=[0.1, 0.1])
     add_group(plateau.optimizer)
     plateau.step(1.0)
     with pytest.raises(RuntimeError, match="min_lrs"):
         plateau.step(1.0)
+
+
+def test_a_group_that_is_added_to_one_cycle_may_have_a_peak_of_its_own():
+    early = ours.OneCycleLR(sgd(0.3, 0.7, 0.1), [0.5, 0.4, 0.3], total_steps=10)
+    late = ours.OneCycleLR(sgd(), [0.5, 0.4], total_steps=10)
+    walk(early, 2)
+    walk(late, 2)
+    add_group(late.optimizer)
+    with pytest.raises(RuntimeError, match="without a `max_lr`"):
+        late.step()
+    late.optimizer.param_groups[2]["max_lr"] = 0.3
+    assert same(walk(late, 3)[1:], walk(early, 3)[1:])
+
+
+def test_a_resumed_run_knows_what_was_changed_by_hand_before_the_other_scheduler_was_made():
+    def make(optimizer):
+        return ours.StepLR(optimizer, 2, 0.5)
+
+    saved = sgd()
+    pair = make(saved), ours.ReduceLROnPlateau(saved, patience=0)
+    for _ in range(3):
+        pair[0].step()
+        pair[1].step(1.0)
+    states = through_a_file([saved.state_dict(), *(scheduler.state_dict() for scheduler in pair)])
+    again = sgd()
+    first = make(again)
+    again.load_state_dict(states[0])  # to the first this is a change by hand
+    second = ours.ReduceLROnPlateau(again, patience=0)
+    second.step(1.0)
+    first.load_state_dict(states[1])
+    second.load_state_dict(states[2])
+    assert rates(again) == pytest.approx(rates(saved), rel=1e-12)
 
 
 # https://github.com/pytorch/pytorch/issues/44511

@@ -81,6 +81,8 @@ class Factor(LRScheduler):
             self._warn_of_order()
         if not is_first or not (team.is_new or self._writes_rate_first):
             team.note_edits(groups)
+        if not is_first:
+            self.welcome()  # before the step counts, as it may be refused
         self._step_count += 1
         if epoch is not None:
             warnings.warn(EPOCH_DEPRECATION_WARNING, UserWarning, stacklevel=2)
@@ -211,6 +213,10 @@ class Lambdas(Factor):
     """One that was given functions."""
 
     lr_lambdas: list[Any]
+
+    def welcome(self) -> None:
+        """Refuse a group that is new if there is no function for it."""
+        self.of_group("lr_lambdas", len(self.optimizer.param_groups) - 1)
 
     def state(self) -> dict[str, Any]:
         """Return the state; of a function its attributes, if it has any, as torch."""

@@ -14,7 +14,7 @@ from torch.optim import lr_scheduler as theirs
 
 import torch
 from surefoot._checks import integer
-from surefoot.torch._factor import Absolute, plain
+from surefoot.torch._factor import Absolute, GroupsError, plain
 from surefoot.torch._team import team_of
 
 
@@ -157,9 +157,12 @@ class OneCycleLR(_WithMomentum, theirs.OneCycleLR):
             if "min_lr" in group:
                 continue
             if "max_lr" not in group:
-                self.peaks = [float(known["max_lr"]) for known in groups[:i]]
-                group["max_lr"] = self.of_group("peaks", i)
-                del self.peaks
+                if len({float(known["max_lr"]) for known in groups[:i]}) > 1:
+                    raise GroupsError(
+                        f"`OneCycleLR`: parameter group {i} was added without a `max_lr`, and those of the others differ. "
+                        'As in `optimizer.add_param_group({"params": ..., "max_lr": 0.1})`.'
+                    )
+                group["max_lr"] = first["max_lr"]
             share = float(group["max_lr"]) / float(first["max_lr"])
             group.update({name: share * float(first[name]) for name in ("initial_lr", "min_lr")})
             group.update({name: first[name] for name in keys if name in first})
