@@ -268,6 +268,13 @@ def test_a_run_is_resumed_in_any_order(make, order):
     assert same(walk(resumed, 4), whole[5:])
 
 
+def test_a_state_brings_its_initial_rates():
+    saved, resumed = ours.StepLR(sgd(), 3), ours.StepLR(sgd(5.0, 6.0), 3)
+    resumed.load_state_dict(saved.state_dict())
+    assert rates(resumed.optimizer) == [0.3, 0.7]
+    assert [group["initial_lr"] for group in resumed.optimizer.param_groups] == [0.3, 0.7]
+
+
 def test_torchs_constructor_overwrites_a_rate_that_was_loaded():
     for module, is_right in ((theirs, False), (ours, True)):
         whole = walk(MAKERS["LinearLR"](module, sgd()), 4)
