@@ -5,6 +5,7 @@ import pytest
 import torch
 from surefoot.schedules import cosine_decay, linear_warmup
 from surefoot.torch import drive
+from surefoot.torch.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 SCHEDULE = linear_warmup("10%") >> cosine_decay(to=0.1)
 pytestmark = pytest.mark.filterwarnings("ignore")  # theirs
@@ -68,3 +69,37 @@ def test_lightning_takes_it_as_it_is(tmp_path):
     trainer.fit(Module(), loader)
     known = SCHEDULE.resolve(8)
     assert used == [0.01 * known(t) for t in range(8)]
+
+
+def test_lightning_steps_a_warm_up_and_a_plateau_that_multiply(tmp_path):
+    lightning = pytest.importorskip("lightning.pytorch")
+    used = []
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.line = torch.nn.Linear(2, 1)
+
+        def training_step(self, batch, _):
+            self.log("stuck", 1.0, on_epoch=True)
+            return self.line(batch[0]).square().mean()
+
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=0.01)
+            warmup = LinearLR(optimizer, 0.25, total_iters=3)
+            plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
+            by_epoch = {"scheduler": plateau, "monitor": "stuck"}
+            return [optimizer], [{"scheduler": warmup, "interval": "step"}, by_epoch]
+
+        def on_before_optimizer_step(self, optimizer):
+            used.append(optimizer.param_groups[0]["lr"])
+
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(4, 2)), batch_size=2)
+    trainer = lightning.Trainer(
+        max_epochs=4, default_root_dir=tmp_path, logger=False, accelerator="cpu", devices=1,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+    )  # fmt: skip
+    trainer.fit(Module(), loader)
+    warm = [0.25, 0.5, 0.75, *[1.0] * 5]
+    cuts = [1.0] * 4 + [0.5] * 2 + [0.25] * 2  # the first reading is the best
+    assert used == pytest.approx([0.01 * w * c for w, c in zip(warm, cuts, strict=True)])

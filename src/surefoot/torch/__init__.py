@@ -9,6 +9,8 @@ SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, NAdam, RAdam, Adamax
 Lion, DoG   what torch does not have
 RuleOptimizer
             any surefoot.rules.Rule as a torch optimizer
+lr_scheduler
+            torch's schedulers by their own names, which multiply where two are on one optimizer
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ except ImportError as _error:
     raise missing_extra("torch", "torch") from _error
 
 if TYPE_CHECKING:
+    from surefoot.torch import lr_scheduler as lr_scheduler
     from surefoot.torch._checkpointer import Checkpointer as Checkpointer
     from surefoot.torch._drive import Scheduler as Scheduler
     from surefoot.torch._drive import TorchLearningRate as TorchLearningRate
@@ -79,12 +82,15 @@ __all__ = [
     "TorchJob",
     "TorchLearningRate",
     "drive",
+    "lr_scheduler",
 ]
 
 
 if not TYPE_CHECKING:  # so that a misspelled name is a type error
 
     def __getattr__(name: str) -> Any:
+        if name == "lr_scheduler":
+            return importlib.import_module("surefoot.torch.lr_scheduler")
         if name not in _HOME:
             raise AttributeError(f"module 'surefoot.torch' has no attribute {name!r}")
         value = getattr(importlib.import_module(_HOME[name]), name)
@@ -93,4 +99,4 @@ if not TYPE_CHECKING:  # so that a misspelled name is a type error
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *__all__})
