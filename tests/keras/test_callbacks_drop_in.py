@@ -98,7 +98,8 @@ def test_the_old_name_of_min_delta_is_taken_and_said():
         ({"restore_best_weights": 1}, ArgumentTypeError, "restore_best_weights=1"),
         ({"stop_after": 0}, ArgumentError, "stop_after=0"),
         ({"style": "tf"}, ArgumentError, "style='tf'"),
-        ({"per": "step"}, ArgumentError, "per='step'"),
+        ({"per": "batch"}, ArgumentError, "per='batch'"),
+        ({"monitor": "val_loss", "per": "step"}, ArgumentError, "monitor='val_loss'"),
         ({"verbose": -1}, ArgumentError, "verbose=-1"),
     ],
 )
@@ -375,3 +376,25 @@ def test_a_loop_of_ones_own_need_not_begin_the_training(kinds):
     for epoch in range(3):
         plateau.on_epoch_end(epoch, {"loss": 1.0})
     assert float(keras.ops.convert_to_numpy(plateau.model.optimizer.learning_rate)) == pytest.approx(0.025)
+
+
+class Batches(keras.callbacks.Callback):
+    """What a callback behind ours sees of each batch, such as TensorBoard with update_freq="batch"."""
+
+    def __init__(self):
+        super().__init__()
+        self.rates = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.rates.append(logs["learning_rate"])
+
+
+def test_a_plateau_may_count_batches():
+    """The output falls, so its running mean does; taken for a metric that should rise, each batch is one without gain."""
+    plateau, seen = ReduceLROnPlateau("loss", 0.5, patience=3, mode="max", per="step"), Batches()
+    history, weights = fit(model_of(ours.SGD(0.01)), plateau, seen, epochs=2)
+    rates = [0.01] * 4 + [0.005] * 3 + [0.0025]  # the first batch is the best
+    np.testing.assert_allclose(seen.rates, rates, rtol=1e-6)
+    np.testing.assert_allclose(weights.steps, [sum(rates[:4]), sum(rates[4:])], rtol=1e-4)
+    np.testing.assert_allclose(history["learning_rate"], [0.01, 0.0025], rtol=1e-6)
+    assert plateau.changes[0].metrics["loss"] < 1.0

@@ -130,6 +130,24 @@ class RateCallback(keras.callbacks.Callback):
         """Return the model; on JAX that brings its variables up to date, which takes time."""
         return self.model
 
+    def read_batches(self) -> None:
+        """Let the controllers read the logs of each batch; what follows in the list of callbacks sees the rate there."""
+        self.reads = "step"
+        self.on_train_batch_end = self._read_batch  # not a method: Keras would wait for each batch of every fit
+
+    def _read_batch(self, batch: int, logs: Any = None) -> None:
+        """Show the logs of a batch to the controllers."""
+        del batch
+        model, owner = self._get_model(), self.owner
+        time = owner.time(model.optimizer)
+        owner.record(time)
+        metrics = metrics_of(logs)
+        if logs is not None and owner.learning_rate is not None:
+            logs["learning_rate"] = owner.learning_rate.at(time)  # before any reduction
+        changes = owner.observe(model, time, metrics)
+        if changes:
+            self.tell(owner.epoch, changes, metrics)
+
     @property
     def owner(self) -> Owner:
         """The one owner of the model's learning rate."""
@@ -221,7 +239,7 @@ class LearningRateControl(RateCallback):
         if self.reads == "step":
             if self.per == "epoch":
                 raise refuse(where, "reads", reads, "epoch where per='epoch'", "Take per='step' too.")
-            self.on_train_batch_end = self._read_batch  # not a method: Keras would wait for each batch of every fit
+            self.read_batches()
         for controller in self.controllers:
             if getattr(controller, "action", None) == "skip":
                 raise refuse(
@@ -253,17 +271,6 @@ class LearningRateControl(RateCallback):
                 action = "" if change.action == "continue" else f" [{change.action.replace('_', ' ')}]"
                 name = type(self).__name__
                 say(f"\nEpoch {epoch + 1}: {name} {verb} learning rate to {change.new:g}: {change.cause}{action}.")
-
-    def _read_batch(self, batch: int, logs: Any = None) -> None:
-        """Show the logs of a batch to the controllers."""
-        del batch
-        model, owner = self._get_model(), self.owner
-        time = owner.time(model.optimizer)
-        owner.record(time)
-        metrics = metrics_of(logs)
-        changes = owner.observe(model, time, metrics)
-        if changes:
-            self.tell(owner.epoch, changes, metrics)
 
 
 def missing_monitor(where: str, monitor: str, epoch: int, metrics: Iterable[str]) -> str:

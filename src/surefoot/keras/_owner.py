@@ -93,6 +93,7 @@ class Owner:
         self._epoch = 0  # whose begin was seen last
         self._epochs_read = 0
         self._pending: dict[str, float] = {}  # what is known of the epoch before its reading
+        self._factor_before: float | None = None  # the controllers', before the latest reading of this epoch
         self._saved: tuple[int, set[str]] | None = None  # at the latest save within an epoch: updates, known metrics
         self._origin = 0  # updates that had been made where the schedule begins
         self._batches = 0  # that the optimizer had seen when the epoch began
@@ -239,7 +240,7 @@ class Owner:
         else:
             self._start(model, epoch)
         self._epoch, self._pending = epoch, {}
-        self.is_running, self._saved, self._asked = True, None, None
+        self.is_running, self._saved, self._asked, self._factor_before = True, None, None, None
         self._batches, self._is_validated = batches(found), False
         self.ask(found, self.time(model.optimizer))
         self._write(model, self.time(model.optimizer))
@@ -392,6 +393,8 @@ class Owner:
         self._adopt(found)
         latest = time if self.per == "epoch" else max(0, time - 1)
         rates = self._written if self.needs_batches() else self.rates(found, latest)
+        if self._factor_before and self.learning_rate is not None and self.learning_rate.factor:
+            rates = [rate * self._factor_before / self.learning_rate.factor for rate in rates]  # read after that update
         decays = [1.0 + getattr(leaf, "decay", 0.0) * max(0, updates([leaf]) - 1) for leaf in found]
         rates = [rate / decay for rate, decay in zip(rates, decays, strict=True)]
         logs.update(zip(log_names(optimizer), rounded(rates), strict=True))
@@ -414,6 +417,7 @@ class Owner:
         """Show a reading to all controllers, write the new rate, and do what they ask for."""
         lr = self.learning_rate
         assert lr is not None
+        self._factor_before = lr.factor
         is_best = self._snapshots.watch(lr.controllers)
         decisions = lr.observe(time, metrics)
         changes = list(lr.changes)[len(lr.changes) - len(decisions) :]

@@ -39,7 +39,8 @@ class ReduceLROnPlateau(RateCallback):
         cooldown: epochs after a reduction; as in Keras, one less than that are not counted.
         min_lr: the rate is not lowered below it.
         relative: `min_delta` is a share of the best; None for as `style` has it.
-        per: "epoch".
+        per: "epoch", or "step": patience and cooldown count batches, whose logs are Keras' running means of the epoch;
+            on JAX that waits for each batch.
         restore_best_weights: go back to the weights of the best epoch with each reduction.
         stop_after: so many reductions without gain, and the next stops the training; None for never.
         style: "keras", or "torch": patience and cooldown count as in torch, and `min_delta` is relative.
@@ -104,7 +105,11 @@ class ReduceLROnPlateau(RateCallback):
             raise refuse_type(where, "restore_best_weights", restore_best_weights, "True or False")
         if not (isinstance(monitor, str) and monitor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise refuse_type(where, "monitor", monitor, "the name of a metric")
-        one_of(where, "per", per, ("epoch",))
+        if one_of(where, "per", per, ("epoch", "step")) == "step":
+            if monitor.startswith("val_"):
+                cure = "A validation happens once an epoch."
+                raise refuse(where, "monitor", monitor, "a metric of training where per='step'", cure)
+            self.read_batches()
         is_torch = self.style == "torch"
         self.patience = integer(where, "patience", patience, at_least=0)
         self.cooldown = integer(where, "cooldown", cooldown, at_least=0)
@@ -179,6 +184,11 @@ class ReduceLROnPlateau(RateCallback):
         if not self._is_monitor_known:
             self._settle_monitor(logs or {})
         super().on_epoch_end(epoch, logs)
+
+    def _read_batch(self, batch: int, logs: Any = None) -> None:
+        if not self._is_monitor_known:
+            self._settle_monitor(logs or {})
+        super()._read_batch(batch, logs)
 
     def tell(self, epoch: int, changes: list[tuple[Change, Decision]], metrics: dict[str, float]) -> None:
         """Print a reduction as Keras does; say what could not be read."""
