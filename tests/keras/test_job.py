@@ -9,6 +9,7 @@ import keras
 import surefoot as sf
 from keras import layers
 from surefoot import keras as sk
+from surefoot.keras._bench import copy_of
 
 from .jobs import LOSS, X_VAL, Y_VAL, Augmented, X, Y, averaging, compiled, job, noisy, plain
 
@@ -404,3 +405,11 @@ def test_a_dataset_of_tensorflow_must_repeat_itself():
     of = job(x=unknown, y=None, validation_data=unknown)
     assert (of.epochs, of.steps_per_epoch) == (None, None)
     assert len(of.advance(of.start(0.1, seed=0), [1.0] * 8)) == 8
+
+
+@pytest.mark.parametrize(
+    "options", [{"decay": 0.0}, {"decay": 0.1}, {"style": "torch"}, {"multipliers": {"kernel": 0.5}}], ids=repr
+)
+def test_what_our_optimizers_have_beyond_keras_is_copied(options):
+    optimizer = sk.Adagrad(0.01, epsilon=1e-8, **options)
+    assert copy_of(optimizer).get_config() == optimizer.get_config()

@@ -161,7 +161,8 @@ def copy_of(optimizer: Any) -> Any:
     made = type(optimizer).from_config(config)
     plain = (bool, int, float, str, type(None))
     for name, value in vars(optimizer).items():
-        if not name.startswith("_") and name != "built" and isinstance(value, plain) and vars(made).get(name) != value:
+        is_setting = not name.startswith("_") and name != "built" and isinstance(value, plain)
+        if is_setting and getattr(made, name, None) != value:
             allowed = f"an optimizer whose get_config() tells all its settings; a copy has another {name!r}"
             raise refuse(
                 _WHERE, "model", optimizer.name, allowed, "Or give a function that returns the compiled model."
