@@ -543,3 +543,9 @@ def test_the_plan_can_be_drawn(tmp_path):
     rate = drive(sgd(), SCHEDULE, total_steps=TOTAL)
     assert rate.simulate() == [rate.at(t) for t in range(TOTAL)]
     assert rate.simulate().plot(tmp_path / "plan.png").stat().st_size > 1000
+
+
+def test_a_plateau_that_wants_the_best_weights_back_is_refused():
+    """Nothing would happen: `drive` holds no weights."""
+    with pytest.raises(ArgumentError, match="Leave out `restore_best`"):
+        drive(sgd(), constant(), total_steps=TOTAL, controllers=[Plateau(restore_best=True)])
