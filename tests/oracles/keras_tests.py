@@ -13,12 +13,10 @@ import argparse
 import importlib.util
 import os
 import re
-import subprocess
 import sys
-import tempfile
-from collections import Counter
 from pathlib import Path
-from xml.etree import ElementTree as ET
+
+from _compare import compare
 
 OPTIMIZERS = ("sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "adamax", "nadam", "lion")
 AROUND = ("optimizer", "optimizer_sparse", "multi_optimizer", "loss_scale_optimizer")
@@ -60,35 +58,6 @@ def pointed_at_ours(text: str) -> str:
     )
 
 
-def outcomes(folder: Path, texts: dict[str, str], *more: str) -> dict[str, str]:
-    """Run tests in a folder and return the outcome of each case."""
-    folder.mkdir()
-    (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
-    for name, text in texts.items():
-        (folder / Path(name).name).write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider", "--tb=short"]
-    done = subprocess.run(
-        [*command, "--junitxml=result.xml", *more], cwd=folder, capture_output=True, text=True, check=False
-    )
-    result = folder / "result.xml"
-    if not result.exists():
-        sys.exit(done.stdout + done.stderr)
-    found = {}
-    for case in ET.parse(result).getroot().iter("testcase"):
-        first = next((child for child in case if child.tag in {"failure", "error", "skipped"}), None)
-        file, _, kind = case.get("classname", "").rpartition(".")
-        found[f"{file}::{kind}::{case.get('name')}"] = "passed" if first is None else first.tag
-        if first is not None and first.tag != "skipped":
-            (folder / "failures.txt").open("a", encoding="utf-8").write(f"{case.get('name')}\n{first.text}\n\n")
-    return found
-
-
-def shown(found: dict[str, str]) -> str:
-    """Return how many cases ended how."""
-    count = Counter(found.values())
-    return ", ".join(f"{count[kind]} {kind}" for kind in sorted(count))
-
-
 def main() -> int:
     """Run both, compare, and return the exit code."""
     parser = argparse.ArgumentParser(description="Run Keras' own tests with Keras' classes and with ours.")
@@ -98,22 +67,11 @@ def main() -> int:
     if package is None or package.origin is None:
         sys.exit("Keras is not installed.")
     source = Path(package.origin).parent / "src"
-    texts = {name: (source / name).read_text(encoding="utf-8") for name in FILES if (source / name).exists()}
+    texts = {Path(n).name: (source / n).read_text(encoding="utf-8") for n in FILES if (source / n).exists()}
     print(f"{len(texts)} files of Keras' tests on {os.environ.get('KERAS_BACKEND', 'the default backend')}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        theirs = outcomes(Path(folder, "keras"), texts, *more)
-        print("Keras:   ", shown(theirs), flush=True)
-        ours = outcomes(Path(folder, "ours"), {name: pointed_at_ours(text) for name, text in texts.items()}, *more)
-        print("surefoot:", shown(ours))
-        failures = Path(folder, "ours", "failures.txt")
-        said = failures.read_text(encoding="utf-8") if failures.exists() else ""
-    worse = [case for case, outcome in theirs.items() if outcome == "passed" and ours.get(case) != "passed"]
-    for case in worse:
-        print(f"  {ours.get(case, 'missing')}: {case}: {EXCUSED.get(case, 'NOT EXCUSED')}")
-    unexcused = [case for case in worse if case not in EXCUSED]
-    if unexcused:
-        print(said)
-    return 1 if unexcused else 0
+    ours = {name: pointed_at_ours(text) for name, text in texts.items()}
+    settings = {"pytest.ini": SETTINGS}
+    return compare("Keras", texts | settings, ours | settings, EXCUSED, *more)
 
 
 if __name__ == "__main__":
