@@ -23,7 +23,7 @@ from surefoot.keras import (
     find,
 )
 
-DATA, BATCH = digits(), 64
+DATA, BATCH, EPOCHS = digits(), 64, 100
 HELD_OUT = (DATA.x_val, DATA.y_val)
 
 
@@ -34,7 +34,7 @@ def custom_LearningRate_schedular(epoch):  # noqa: N802 - as the tutorial spells
         return 0.01 * keras.ops.exp(0.1 * (10 - epoch))  # or tf.math.exp: any scalar
 
 
-def fit(opt, epochs, *callbacks):
+def fit(opt, *callbacks):
     keras.utils.set_random_seed(0)
     layers = [
         keras.Input((64,)),
@@ -46,27 +46,27 @@ def fit(opt, epochs, *callbacks):
     rate = None
     if not callbacks:  # then find the rate, and take it with the schedule that it was found for
         plan = sf.linear_warmup("5%") >> sf.cosine_decay()
-        found = find(model, DATA.x, DATA.y, validation_data=HELD_OUT, epochs=epochs, batch_size=BATCH, schedule=plan)
+        found = find(model, DATA.x, DATA.y, validation_data=HELD_OUT, epochs=EPOCHS, batch_size=BATCH, schedule=plan)
         model.optimizer.learning_rate = rate = found.learning_rate
         callbacks = [LearningRateControl(plan)]
     history = model.fit(
-        DATA.x, DATA.y, epochs=epochs, batch_size=BATCH, validation_data=HELD_OUT, callbacks=list(callbacks), verbose=0
+        DATA.x, DATA.y, epochs=EPOCHS, batch_size=BATCH, validation_data=HELD_OUT, callbacks=list(callbacks), verbose=0
     ).history
     accuracy = history["val_accuracy"][-1]
     print(
-        f"{type(opt).__name__:9s} {f'at {rate:.2g}' if rate else 'as written':10s} validation accuracy {accuracy:.3f}"
+        f"{type(opt).__name__:9s} {f'at {rate:.3g}' if rate else 'as written':10s} validation accuracy {accuracy:.3f}"
     )
     return history
 
 
 reduce_lr = ReduceLROnPlateau(monitor="val_loss", factor=0.2, patience=3, min_lr=0.001)
 runs = {
-    "LearningRateScheduler": fit(RMSprop(), 100, LearningRateScheduler(custom_LearningRate_schedular)),
-    "ReduceLROnPlateau": fit(Adam(lr=0.01), 100, reduce_lr),
-    "Adagrad": fit(Adagrad(lr=0.01, epsilon=1e-08, decay=0.0), 30),
-    "Adadelta": fit(Adadelta(lr=1.0, rho=0.95, epsilon=1e-08, decay=0.0), 30),
-    "RMSprop": fit(RMSprop(lr=0.001, rho=0.9, epsilon=1e-08, decay=0.0), 30),
-    "Adam": fit(Adam(lr=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-08, decay=0.0), 30),
+    "LearningRateScheduler": fit(RMSprop(), LearningRateScheduler(custom_LearningRate_schedular)),
+    "ReduceLROnPlateau": fit(Adam(lr=0.01), reduce_lr),
+    "Adagrad": fit(Adagrad(lr=0.01, epsilon=1e-08, decay=0.0)),
+    "Adadelta": fit(Adadelta(lr=1.0, rho=0.95, epsilon=1e-08, decay=0.0)),
+    "RMSprop": fit(RMSprop(lr=0.001, rho=0.9, epsilon=1e-08, decay=0.0)),
+    "Adam": fit(Adam(lr=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-08, decay=0.0)),
 }
 figure, (rates, losses) = plt.subplots(2, 1, sharex=True, figsize=(8, 7), layout="constrained")
 for name, history in runs.items():
