@@ -81,8 +81,12 @@ class RateCallback(keras.callbacks.Callback):
         self._join_if_alone()
         if self.owner.members[:1] == [self]:
             self.owner.begin_epoch(self.model, epoch)
+            # Not a method: a call a batch, however short, can be measured beside the step of a small model.
+            vars(self).pop("on_train_batch_begin", None)
+            if self.owner.needs_batches():
+                self.on_train_batch_begin = self._begin_batch
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def _begin_batch(self, batch: int, logs: Any = None) -> None:
         """Write the rate of the batch, where it is not computed inside the step."""
         del logs
         owner = self._owner

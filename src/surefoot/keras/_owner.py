@@ -346,8 +346,10 @@ class Owner:
         return rates
 
     def _write(self, model: Any, time: int) -> None:
-        found = leaves(model.optimizer)
+        found, before = leaves(model.optimizer), self._written
         self._written = self.raw(time)
+        if self._written == before:
+            return  # it is there: `_adopt` has just looked
         if any([write_raw(leaf, rate) for leaf, rate in zip(found, self._written, strict=True)]):  # noqa: C419
             make_step_anew(model)
 
@@ -392,11 +394,12 @@ class Owner:
         found, time = leaves(optimizer), self.time(optimizer)
         self._adopt(found)
         latest = time if self.per == "epoch" else max(0, time - 1)
-        rates = self._written if self.needs_batches() else self.rates(found, latest)
+        rates = list(self._written) if self.needs_batches() else self.rates(found, latest)
         if self._factor_before and self.learning_rate is not None and self.learning_rate.factor:
             rates = [rate * self._factor_before / self.learning_rate.factor for rate in rates]  # read after that update
-        decays = [1.0 + getattr(leaf, "decay", 0.0) * max(0, updates([leaf]) - 1) for leaf in found]
-        rates = [rate / decay for rate, decay in zip(rates, decays, strict=True)]
+        for i, leaf in enumerate(found):
+            if getattr(leaf, "decay", 0.0):
+                rates[i] /= 1.0 + leaf.decay * max(0, updates([leaf]) - 1)
         logs.update(zip(log_names(optimizer), rounded(rates), strict=True))
         if self._is_hosted:  # the schedule of Keras is asked once an epoch: each answer is a call to the device
             self._steps.append(latest)

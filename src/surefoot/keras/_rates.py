@@ -66,6 +66,8 @@ def log_names(optimizer: Any) -> list[str]:
 
 def number_of(value: Any) -> float:
     """Return a variable's or tensor's value."""
+    if type(value) is float:
+        return value
     array: Any = keras.ops.convert_to_numpy(value)
     return float(array)
 
