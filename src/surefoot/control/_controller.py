@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 from surefoot._errors import StateError
 
@@ -35,10 +35,12 @@ class Decision:
         cause: why, in words for people; it goes into the decision log.
         action: "continue", "skip" this update, go back to the weights of the best reading ("restore_best") or to the
             last good snapshot ("rewind"), or "stop" the run. Who drives the run does it, or says that it cannot.
+        by: who has decided it, where that is not the controller that was asked but a member of it; for the log.
     """
 
     cause: str
     action: Action = "continue"
+    by: str = field(default="", repr=False)
 
 
 @runtime_checkable
@@ -99,10 +101,17 @@ class Controller:
                 f"Pass what the `state_dict()` of a {kind} returned."
             )
         for name, value in state_dict.items():
-            if not (value is None or isinstance(value, int | float | str)):
+            if not _is_plain(value) or isinstance(value, list) != isinstance(getattr(self, name), list):
                 raise StateError(f"`{kind}.load_state_dict`: {name} is {value!r}, which is no plain value.")
         factor = state_dict["factor"]
         if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0.0 <= factor < math.inf:
             raise StateError(f"`{kind}.load_state_dict`: factor is {factor!r}; it must be a number of at least 0.")
         for name, value in state_dict.items():
             setattr(self, name, value)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value may be in a state: a number, a text, None, or a list of numbers."""
+    if isinstance(value, list):
+        return all(isinstance(v, int | float) for v in cast("list[object]", value))
+    return value is None or isinstance(value, int | float | str)
