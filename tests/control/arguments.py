@@ -51,8 +51,10 @@ ANY = st.one_of(st.sampled_from(NUMBERS), st.sampled_from(ODD), st.integers(), s
 
 
 def options(**likely):
-    """Return a strategy for keyword arguments: each is left out, or is likely, or is anything."""
-    return st.fixed_dictionaries({}, optional={name: values | ANY for name, values in likely.items()})
+    """Return a strategy for keyword arguments: likely ones or none, and up to two that are anything."""
+    usual = st.fixed_dictionaries({}, optional=likely)
+    odd = st.dictionaries(st.sampled_from(sorted(likely)), ANY, max_size=2)
+    return st.builds(lambda usual, odd: {**usual, **odd}, usual, odd)
 
 
 def made_or_refused(make):

@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from surefoot import ArgumentError, ArgumentTypeError, StateError
@@ -177,7 +177,7 @@ def test_a_wrong_value_is_refused_by_name(arguments, argument, error):
         Greedy(**arguments)
 
 
-COUNTS = st.integers(0, 4)
+COUNTS = st.integers(1, 4)
 OPTIONS = options(
     monitor=st.sampled_from([None, "loss", "accuracy"]),
     factor=st.floats(0.01, 0.99),
@@ -193,6 +193,8 @@ OPTIONS = options(
 )
 
 
+@settings(max_examples=300)
+@example({"factor": 10**400})
 @given(OPTIONS)
 def test_any_arguments_work_or_are_refused_by_name(given):
     check(Greedy, given)

@@ -5,7 +5,7 @@ import random
 import statistics
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from surefoot import ArgumentError, ArgumentTypeError
@@ -319,9 +319,9 @@ def test_a_wrong_value_is_refused_by_name(arguments, argument, error):
 OPTIONS = options(
     monitor=st.sampled_from([None, "loss", "accuracy"]),
     factor=st.floats(0.01, 0.99),
-    window=st.integers(2, 5),
-    patience=st.integers(0, 3),
-    confidence=st.floats(0.4, 1.0),
+    window=st.integers(3, 5),
+    patience=st.integers(1, 3),
+    confidence=st.floats(0.5, 0.999),
     mode=st.sampled_from(["min", "max"]),
     min_delta=st.floats(0.0, 0.1),
     relative=st.booleans(),
@@ -329,6 +329,8 @@ OPTIONS = options(
 )
 
 
+@settings(max_examples=300)
+@example({"factor": 10**400})
 @given(OPTIONS)
 def test_any_arguments_work_or_are_refused_by_name(given):
     check(TrendPlateau, given)

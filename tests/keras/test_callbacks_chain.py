@@ -89,3 +89,27 @@ def test_a_trend_lowers_the_rate_of_a_fit():
     control = LearningRateControl(controllers=[TrendPlateau("loss", window=3, patience=1, factor=0.5)])
     rates = driven(control, [3.0, 2.5, 2.0, 1.0, 1.1, 0.9, 1.1, 0.9, 1.0, 1.0], rate=0.1)
     np.testing.assert_allclose(rates, [0.1] * 9 + [0.05, 0.05], rtol=1e-6)
+
+
+def test_the_state_of_a_chain_is_in_the_files_of_the_model(tmp_path):
+    losses = [5.0, 4.0, 3.0, math.nan, 3.0, 3.1, 3.0, 3.2, 3.0, 3.0]
+
+    def start():
+        greedy = Greedy("loss", patience=2, factor=0.5, window=2)
+        trend = TrendPlateau("loss", window=3, patience=1, factor=0.5)
+        chain = Chain(DivergenceGuard(action="cut"), Chain(greedy), trend)
+        return model_of(ours.SGD(0.1)), LearningRateControl(controllers=[chain])
+
+    model, whole = start()
+    expected = fit(model, whole, epochs=10, weights=saying(*losses))[0]["learning_rate"]
+    decided = {name for change in whole.changes for name in change.controller.split(", ")}
+    assert decided == {"DivergenceGuard", "Greedy", "TrendPlateau"}
+    for epoch in range(1, 10):
+        model, control = start()
+        done = fit(model, control, epochs=epoch, weights=saying(*losses))[0]["learning_rate"]
+        model.save_weights(tmp_path / "model.weights.h5")
+        model, control = start()
+        model.load_weights(tmp_path / "model.weights.h5")
+        more = fit(model, control, epochs=10, initial_epoch=epoch, weights=saying(*losses))[0]["learning_rate"]
+        assert done + more == expected
+        assert repr(control.changes) == repr(whole.changes)
