@@ -63,6 +63,18 @@ def test_the_rate_goes_up_with_gains_and_down_without():
     assert rates(Greedy(factor=0.5, patience=2), [*falling, 1.0, 1.0, 1.0]) == [1.0, 2.0, 2.0, 4.0, 4.0, 2.0, 2.0]
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"warmup": 2}, [2.0, 2.0, 2.0, 4.0, 4.0, 4.0, 2.0]),
+        ({"cooldown": 1}, [2.0, 4.0, 8.0, 16.0, 8.0, 8.0, 4.0]),
+    ],
+    ids=repr,
+)
+def test_what_follows_a_change_is_not_looked_at(options, expected):
+    assert rates(Greedy(factor=0.5, patience=1, **options), [1.0, 0.9, 0.8, 0.7, 0.8, 0.9, 1.0]) == expected
+
+
 def test_negative_metrics_improve_downwards():
     """GreedyLR's relative threshold lies on the wrong side of a negative best: there each of these is a gain."""
     assert rates(Greedy(factor=0.5, patience=2, min_delta=0.1), [-1.0, -0.99, -1.0, -0.99, -1.0])[-1] == 0.25
@@ -132,6 +144,15 @@ def test_noise_alone_leads_downwards_slowly_and_an_average_keeps_it_up_on_a_slop
     losses = [3.0 - 0.01 * i + rng.gauss(0.0, 0.1) for i in range(200)]
     single, averaged = Greedy(patience=5, factor=0.9), Greedy(patience=5, factor=0.9, window=30)
     assert rates(single, losses)[-1] < 1.0 < rates(averaged, losses)[-1]
+
+
+def test_a_saved_state_does_not_change_with_the_next_readings():
+    greedy = Greedy(window=3)
+    rates(greedy, [1.0, 2.0])
+    state = greedy.state_dict()
+    greedy.load_state_dict(state)
+    rates(greedy, [3.0])
+    assert state["recent"] == [1.0, 2.0]
 
 
 def test_a_window_of_another_length_takes_the_saved_readings_over():

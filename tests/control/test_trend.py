@@ -104,7 +104,7 @@ def test_a_fall_without_noise_is_a_fall():
 
 @pytest.mark.parametrize("first", [10.0, 1e3, 1e6])
 def test_one_huge_loss_at_the_start_does_not_hide_what_is_gained_later(first):
-    """Welch's test, with the variances of both windows, lowers the rate in each of these runs."""
+    """The variance of its window would: it is as large as that loss."""
     for seed in range(20):
         assert rates(TrendPlateau(), [first, *falling(seed, 600, 0.002)])[-1] == 1.0
 

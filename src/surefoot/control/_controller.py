@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,6 +60,8 @@ class Snapshots(Protocol):
 class Controller:
     """A small state machine: readings in, decisions out. Subclass it, and name what is state in `STATE`.
 
+    State are numbers, texts, None, and lists of numbers.
+
     Attributes:
         factor: what the learning rate is multiplied with from the next update on; 1.0 at the start.
 
@@ -86,7 +89,7 @@ class Controller:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain data."""
-        return {name: getattr(self, name) for name in self.STATE}
+        return {name: copy.copy(getattr(self, name)) for name in self.STATE}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a saved state; settings are this object's own.
@@ -107,7 +110,7 @@ class Controller:
         if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0.0 <= factor < math.inf:
             raise StateError(f"`{kind}.load_state_dict`: factor is {factor!r}; it must be a number of at least 0.")
         for name, value in state_dict.items():
-            setattr(self, name, value)
+            setattr(self, name, copy.copy(value))
 
 
 def _is_plain(value: object) -> bool:

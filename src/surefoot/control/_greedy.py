@@ -104,7 +104,7 @@ class Greedy(Controller):
         self.gains = 0
         self.losses = 0
         self.pause = 0  # readings that will not be looked at
-        self.recent: list[float] = []  # the window; never changed in place, as states share it
+        self.recent: list[float] = []  # the window
         self.seen: str | None = None  # the metric that monitor=None has settled on
         self.is_at_limit = False  # said once, not at every reading
 
@@ -134,7 +134,8 @@ class Greedy(Controller):
     def _averaged(self, value: float) -> float:
         if self.window == 1 or not math.isfinite(value):
             return value
-        self.recent = [*self.recent[-self.window + 1 :], value]
+        self.recent.append(value)
+        del self.recent[: -self.window]
         return sum(self.recent) / len(self.recent)
 
     def _move(self, cause: str, by: float, rate: float, *, pause: int) -> Decision | None:

@@ -57,7 +57,7 @@ class TrendPlateau(Controller):
     the rate for longer in at most `patience * (1 - confidence)` of cases. Where it falls, with a noise of standard
     deviation d, the rate stays if it falls by about `8 d / sqrt(window)` within `patience` windows.
 
-    It keeps means and counts of two windows, no readings, and a reading costs the same always.
+    It keeps means and counts of two windows, and no readings.
 
     NaN and infinity count as readings, and say nothing: a window of nothing else is no gain.
 
