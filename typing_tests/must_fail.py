@@ -18,6 +18,10 @@ sf.multistep(30)  # pyright: ignore[reportArgumentType] - a list of milestones
 sf.check(0.1, total_steps=9)  # pyright: ignore[reportArgumentType] - a schedule or a function
 sf.cosine_decay().length = 5  # pyright: ignore[reportAttributeAccessIssue] - schedules do not change
 
+# ---- controllers
+sf.Chain([sf.Plateau()])  # pyright: ignore[reportArgumentType] - one argument each
+sf.Chain(sf.Plateau()).factor = 0.5  # pyright: ignore[reportAttributeAccessIssue] - it is that of the members
+
 
 # ---- jobs
 def no_loss(model: nn.Module) -> Tensor:

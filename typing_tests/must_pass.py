@@ -94,6 +94,9 @@ def as_array(rate: jax.Array) -> optax.GradientTransformation:
 
 clipped: optax.GradientTransformation = surefoot.optax.from_rule(surefoot.rules.Adam(), 3e-3, clip_global_norm=1.0)
 owner = surefoot.optax.OptaxLearningRate({"body": 1e-3, "head": 1e-2}, schedule, 100, controllers=[sf.Plateau()])
+guarded = sf.Chain(sf.DivergenceGuard(action="skip"), sf.TrendPlateau("loss"), sf.Greedy("val_loss", max_lr=0.1))
+assert_type(sf.LearningRate(1e-3, schedule, 100, controllers=[guarded, sf.Manual()]).factor, float)
+assert_type(guarded.factor, float)
 assert_type(owner.why(), str)
 assert_type(owner.should_stop, bool)
 chained: optax.GradientTransformation = surefoot.optax.plateau(factor=0.5, patience=3)

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from surefoot._errors import StateError as StateError
     from surefoot._errors import SurefootError as SurefootError
     from surefoot._errors import SurefootWarning as SurefootWarning
+    from surefoot.control import Chain as Chain
     from surefoot.control import Controller as Controller
     from surefoot.control import DivergenceGuard as DivergenceGuard
+    from surefoot.control import Greedy as Greedy
     from surefoot.control import Manual as Manual
     from surefoot.control import Plateau as Plateau
+    from surefoot.control import TrendPlateau as TrendPlateau
     from surefoot.learning_rate import LearningRate as LearningRate
     from surefoot.schedules import Finding as Finding
     from surefoot.schedules import Schedule as Schedule
@@ -68,7 +71,7 @@ _HOMES = {
         "SurefootError",
         "SurefootWarning",
     ),
-    "surefoot.control": ("Controller", "DivergenceGuard", "Manual", "Plateau"),
+    "surefoot.control": ("Chain", "Controller", "DivergenceGuard", "Greedy", "Manual", "Plateau", "TrendPlateau"),
     "surefoot.learning_rate": ("LearningRate",),
     "surefoot.schedules": (
         "Finding",
@@ -104,12 +107,14 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
+    "Chain",
     "CommandJob",
     "Controller",
     "DivergenceGuard",
     "Finding",
     "Found",
     "FunctionJob",
+    "Greedy",
     "Job",
     "JobError",
     "LearningRate",
@@ -122,6 +127,7 @@ __all__ = [
     "StateError",
     "SurefootError",
     "SurefootWarning",
+    "TrendPlateau",
     "Trial",
     "__version__",
     "check",

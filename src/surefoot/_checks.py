@@ -56,7 +56,10 @@ def number(
     allowed = "a finite number" + ((" " + " and ".join(bounds)) if bounds else "")
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise refuse_type(where, argument, value, allowed, cure)
-    x = float(value)
+    try:
+        x = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        x = math.inf
     fine = (
         math.isfinite(x)
         and (above is None or x > above)

@@ -15,7 +15,8 @@ from typing import Any
 
 from surefoot._checks import integer, number, refuse, refuse_type
 from surefoot._errors import StateError
-from surefoot.control import Controller, Decision, Reading
+from surefoot.control import Controller, Decision, Reading, flat
+from surefoot.control._chain import check_once, load_states
 from surefoot.schedules import Schedule
 
 _VERSION = 1
@@ -31,7 +32,7 @@ class Change:
         old: the rate without this decision, of the first parameter group.
         new: the rate with it.
         cause: why, in words.
-        controller: who.
+        controller: who; of a chain, the members.
         action: what was asked for beside the rate, as in `surefoot.control.Decision`.
         metrics: the reading behind it, as far as the controller has looked at it.
     """
@@ -162,7 +163,7 @@ class LearningRate:
             decision = controller.observe(Reading(step, seen, max(self.current(step))))
             if decision is not None:
                 decisions.append(decision)
-                who, new = type(controller).__name__, self.at(step)
+                who, new = decision.by or type(controller).__name__, self.at(step)
                 self.changes.append(Change(step, old, new, decision.cause, who, decision.action, seen.values_seen))
         return decisions
 
@@ -170,7 +171,7 @@ class LearningRate:
         """Return in words what the rate is made of at a step, and the decisions that have led to it."""
         at = self.changes[-1].step if step is None and self.changes else step or 0
         lines = [f"{self.at(at):g} at step {at:g}: base {self.base_lrs[0]:g}, schedule {self.schedule(at):g}"]
-        lines[0] += "".join(f", {type(c).__name__} {c.factor:g}" for c in self.controllers)
+        lines[0] += "".join(f", {type(c).__name__} {c.factor:g}" for c in flat(self.controllers))
         return "\n".join([*lines, *(str(change) for change in self.changes if change.step <= at)])
 
     def state_dict(self) -> dict[str, Any]:
@@ -194,27 +195,13 @@ class LearningRate:
                 f"`LearningRate.load_state_dict`: this is not a state of version {_VERSION}. "
                 "Pass what `state_dict()` returned."
             )
-        kinds = [type(c).__name__ for c in self.controllers]
-        before = [c.state_dict() for c in self.controllers]
         try:
             bases = tuple(number("load_state_dict", "base_lrs", base, at_least=0) for base in state_dict["base_lrs"])
-            states = [dict(state) for state in state_dict["controllers"]]
-            saved = [state.pop("kind") for state in states]
+            states: Any = state_dict["controllers"]
             changes = [Change(**change) for change in state_dict["changes"]]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StateError(f"`LearningRate.load_state_dict`: the state is damaged: {error!r}.") from error
-        if saved != kinds:
-            raise StateError(
-                f"`LearningRate.load_state_dict`: the state has the controllers {saved}, this has {kinds}. "
-                "Give the same controllers in the same order."
-            )
-        try:
-            for controller, state in zip(self.controllers, states, strict=True):
-                controller.load_state_dict(state)
-        except StateError:
-            for controller, state in zip(self.controllers, before, strict=True):
-                controller.load_state_dict(state)
-            raise
+        load_states("LearningRate", self.controllers, states)
         self.base_lrs = bases
         self.changes = deque(changes, maxlen=_KEPT)
 
@@ -263,7 +250,7 @@ class _Seen(Mapping[str, float]):
 
 
 def check_controllers(where: str, controllers: Iterable[Controller]) -> tuple[Controller, ...]:
-    """Return controllers as a tuple, or raise: each is one, and none is there twice."""
+    """Return controllers as a tuple, or raise: each is one, and none is there twice, also in a chain."""
     cure = "As in `controllers=[Plateau(patience=5)]`."
     if not isinstance(controllers, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise refuse_type(where, "controllers", controllers, "a list of controllers", cure)
@@ -271,6 +258,5 @@ def check_controllers(where: str, controllers: Iterable[Controller]) -> tuple[Co
     for controller in given:
         if not isinstance(controller, Controller):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise refuse_type(where, "controllers", controller, "a list of controllers", cure)
-    if len({id(c) for c in given}) < len(given):
-        raise refuse(where, "controllers", list(given), "a list without repetitions: a controller counts what it sees")
+    check_once(where, given)
     return tuple(given)

@@ -1,6 +1,6 @@
 import pytest
 
-from surefoot.control import Controller, Decision, DivergenceGuard, Manual, Plateau
+from surefoot.control import Chain, Controller, Decision, DivergenceGuard, Greedy, Manual, Plateau, TrendPlateau
 from surefoot.testing import check_controller
 
 EVERY = [
@@ -11,6 +11,16 @@ EVERY = [
     *(lambda a=a: DivergenceGuard(action=a, warmup=5, spike=3.0) for a in ("warn", "skip", "rewind", "stop")),
     lambda: DivergenceGuard(spike=None, attempts=1),
     Manual,
+    lambda: Greedy("loss"),
+    lambda: Greedy(patience=1, factor=0.5, cooldown=2, warmup=1, window=3, min_lr=0.1, max_lr=0.8),
+    lambda: Greedy(patience=2, mode="max", relative=False),
+    lambda: Greedy(factor=1e-200, patience=1),
+    lambda: TrendPlateau("loss", window=3),
+    lambda: TrendPlateau(window=5, patience=1, factor=0.5, confidence=0.5, min_delta=0.0, min_lr=0.1),
+    lambda: TrendPlateau(window=4, mode="max", relative=False),
+    lambda: Chain(Plateau("loss", patience=1, factor=0.5)),
+    lambda: Chain(DivergenceGuard(warmup=5, spike=3.0), Plateau(patience=3), Manual()),
+    lambda: Chain(DivergenceGuard(action="skip"), Chain(Greedy(patience=2, window=3), TrendPlateau(window=3))),
 ]
 
 

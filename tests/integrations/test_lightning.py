@@ -6,7 +6,7 @@ import pytest
 
 import torch
 from surefoot import ArgumentError, ArgumentTypeError
-from surefoot.control import DivergenceGuard, Manual, Plateau
+from surefoot.control import Chain, DivergenceGuard, Manual, Plateau
 from surefoot.schedules import cosine_decay, linear_warmup
 
 lightning = pytest.importorskip("lightning.pytorch")
@@ -209,7 +209,8 @@ def test_arguments_are_checked_at_construction():
         LearningRateCallback(0.1)
     with pytest.raises(ArgumentError, match="total_steps"):
         LearningRateCallback(SCHEDULE, total_steps=0)
-    with pytest.raises(ArgumentError, match="do not skip updates"):
-        LearningRateCallback(SCHEDULE, [DivergenceGuard(action="skip")])
+    for skips in (DivergenceGuard(action="skip"), Chain(Plateau(), DivergenceGuard(action="skip"))):
+        with pytest.raises(ArgumentError, match="do not skip updates"):
+            LearningRateCallback(SCHEDULE, [skips])
     with pytest.raises(ArgumentTypeError, match="a list of controllers"):
         LearningRateCallback(SCHEDULE, [1])

@@ -6,7 +6,7 @@ import pytest
 
 import torch
 from surefoot import ArgumentError, ArgumentTypeError
-from surefoot.control import DivergenceGuard, Plateau
+from surefoot.control import Chain, DivergenceGuard, Plateau
 from surefoot.schedules import cosine_decay, linear_decay, linear_warmup
 from surefoot.torch import drive
 
@@ -156,5 +156,6 @@ def test_epochs_are_those_of_the_data_also_where_the_steps_are_given(tmp_path):
 def test_arguments_are_checked_at_construction():
     with pytest.raises(ArgumentTypeError, match="schedule must be a schedule"):
         LearningRateCallback("cosine")
-    with pytest.raises(ArgumentError, match="do not skip updates"):
-        LearningRateCallback(SCHEDULE, [DivergenceGuard(action="skip")])
+    for skips in (DivergenceGuard(action="skip"), Chain(Plateau(), DivergenceGuard(action="skip"))):
+        with pytest.raises(ArgumentError, match="do not skip updates"):
+            LearningRateCallback(SCHEDULE, [skips])

@@ -13,7 +13,7 @@ import pytest
 
 import keras
 from surefoot import SurefootWarning
-from surefoot.control import Plateau
+from surefoot.control import Chain, Plateau
 from surefoot.keras import SGD, LearningRateControl
 
 from . import interrupted
@@ -80,14 +80,15 @@ def test_weights_that_are_ahead_of_the_noted_epoch_are_found_out(tmp_path):
         assert rates[2] == expected[0][3]  # the rate goes on where it was
 
 
-def test_a_reading_that_a_backup_lacks_is_said(tmp_path):
+@pytest.mark.parametrize("make", [Plateau, lambda monitor: Chain(Plateau(monitor))], ids=["plateau", "chain"])
+def test_a_reading_that_a_backup_lacks_is_said(tmp_path, make):
     class Adds(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             logs["mine"] = 1.0
 
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     with pytest.warns(SurefootWarning, match="saved before the reading of mine is taken.*put BackupAndRestore") as said:
-        fit(model_of(SGD(0.1)), Adds(), backup, LearningRateControl(controllers=[Plateau("mine")]))
+        fit(model_of(SGD(0.1)), Adds(), backup, LearningRateControl(controllers=[make("mine")]))
     assert sum(w.category is SurefootWarning for w in said) == 1
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 from surefoot._errors import StateError
 
@@ -35,10 +36,12 @@ class Decision:
         cause: why, in words for people; it goes into the decision log.
         action: "continue", "skip" this update, go back to the weights of the best reading ("restore_best") or to the
             last good snapshot ("rewind"), or "stop" the run. Who drives the run does it, or says that it cannot.
+        by: who has decided it, where that is not the controller that was asked but a member of it; for the log.
     """
 
     cause: str
     action: Action = "continue"
+    by: str = field(default="", repr=False)
 
 
 @runtime_checkable
@@ -56,6 +59,8 @@ class Snapshots(Protocol):
 
 class Controller:
     """A small state machine: readings in, decisions out. Subclass it, and name what is state in `STATE`.
+
+    State are numbers, texts, None, and lists of numbers.
 
     Attributes:
         factor: what the learning rate is multiplied with from the next update on; 1.0 at the start.
@@ -84,7 +89,7 @@ class Controller:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain data."""
-        return {name: getattr(self, name) for name in self.STATE}
+        return {name: copy.copy(getattr(self, name)) for name in self.STATE}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a saved state; settings are this object's own.
@@ -99,10 +104,17 @@ class Controller:
                 f"Pass what the `state_dict()` of a {kind} returned."
             )
         for name, value in state_dict.items():
-            if not (value is None or isinstance(value, int | float | str)):
+            if not _is_plain(value) or isinstance(value, list) != isinstance(getattr(self, name), list):
                 raise StateError(f"`{kind}.load_state_dict`: {name} is {value!r}, which is no plain value.")
         factor = state_dict["factor"]
         if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0.0 <= factor < math.inf:
             raise StateError(f"`{kind}.load_state_dict`: factor is {factor!r}; it must be a number of at least 0.")
         for name, value in state_dict.items():
-            setattr(self, name, value)
+            setattr(self, name, copy.copy(value))
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value may be in a state: a number, a text, None, or a list of numbers."""
+    if isinstance(value, list):
+        return all(isinstance(v, int | float) for v in cast("list[object]", value))
+    return value is None or isinstance(value, int | float | str)

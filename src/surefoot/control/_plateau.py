@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
-from surefoot._checks import integer, number, one_of, refuse_type
+from surefoot._checks import integer, number, one_of
 from surefoot.control._controller import Controller, Decision, Reading
-
-_ROUNDING = 1e-6  # a rate that was kept in float32 and comes back is the same rate
+from surefoot.control._metric import check_flag, check_monitor, is_gain, watched, within
 
 
 class Plateau(Controller):
@@ -79,20 +77,15 @@ class Plateau(Controller):
         stop_after: int | None = None,
     ) -> None:
         where = type(self).__name__
-        if monitor is not None and not (isinstance(monitor, str) and monitor):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise refuse_type(where, "monitor", monitor, "the name of a metric, or None")
-        for name, value in (("relative", relative), ("restore_best", restore_best)):
-            if not isinstance(value, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise refuse_type(where, name, value, "True or False")
-        self.monitor = monitor
+        self.monitor = check_monitor(where, monitor)
         self.reduce_by = number(where, "factor", factor, above=0, below=1, cure="0.5 halves the rate.")
         self.patience = integer(where, "patience", patience, at_least=1)
         self.cooldown = integer(where, "cooldown", cooldown, at_least=0)
         self.mode = one_of(where, "mode", mode, ("min", "max"))
         self.min_delta = number(where, "min_delta", min_delta, at_least=0)
-        self.relative = relative
+        self.relative = check_flag(where, "relative", relative)
         self.min_lr = number(where, "min_lr", min_lr, at_least=0)
-        self.restore_best = restore_best
+        self.restore_best = check_flag(where, "restore_best", restore_best)
         self.stop_after = None if stop_after is None else integer(where, "stop_after", stop_after, at_least=1)
         self.factor = 1.0
         self.best: float | None = None
@@ -105,8 +98,8 @@ class Plateau(Controller):
 
     def observe(self, reading: Reading) -> Decision | None:
         """Take a reading; a reading without the metric is none."""
-        name = self.monitor or self.seen or next((n for n in ("val_loss", "loss") if n in reading.metrics), None)
-        if name is None or name not in reading.metrics:
+        name = watched(self.monitor, self.seen, reading.metrics)
+        if name is None:
             return None
         self.seen = name
         value = float(reading.metrics[name])
@@ -125,21 +118,17 @@ class Plateau(Controller):
 
     def is_gain(self, value: float) -> bool:
         """Whether a value would become the best."""
-        if not math.isfinite(value):
-            return False
-        if self.best is None:
-            return True
-        margin = self.min_delta * (abs(self.best) if self.relative else 1.0)
-        return value < self.best - margin if self.mode == "min" else value > self.best + margin
+        return is_gain(value, self.best, mode=self.mode, min_delta=self.min_delta, relative=self.relative)
 
     def _reduce(self, name: str, learning_rate: float) -> Decision | None:
         best = "any value, as none was finite," if self.best is None else f"{self.best:g}"
         cause = f"{name} has not improved on {best} for {self.wait} reading{'s' * (self.wait != 1)}"
-        if learning_rate <= self.min_lr * (1.0 + _ROUNDING):
+        by = within(learning_rate, self.reduce_by, self.min_lr)
+        if by == 1.0:
             return self._stay_at_floor(cause)
         if self.stop_after is not None and self.fruitless >= self.stop_after:
             return Decision(f"{cause}, nor has it since the rate was lowered ({self.fruitless} x)", "stop")
-        self.factor *= max(self.reduce_by, self.min_lr / learning_rate)
+        self.factor *= by
         self.cooldown_left, self.wait, self.is_at_floor = self.cooldown, 0, False
         self.reductions += 1
         self.fruitless += 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from surefoot._checks import integer, refuse, refuse_type
-from surefoot.control import Controller
+from surefoot.control import Controller, flat
 from surefoot.learning_rate import check_controllers
 from surefoot.schedules import Schedule
 from surefoot.torch import TorchLearningRate, drive
@@ -26,7 +26,7 @@ class Plan:
             raise refuse_type(where, "schedule", schedule, "a schedule of surefoot.schedules", cure)
         self.schedule = schedule
         self.controllers = check_controllers(where, controllers)
-        for controller in self.controllers:
+        for controller in flat(self.controllers):
             if getattr(controller, "action", None) == "skip":
                 allowed = "ones that do not skip updates: the trainer has made the update when it tells of it"
                 raise refuse(where, "controllers", controller, allowed, "Take action='cut' or 'rewind'.")

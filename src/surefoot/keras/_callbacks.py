@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from surefoot._checks import integer, one_of, refuse, refuse_type
 from surefoot._errors import ArgumentError
-from surefoot.control import Controller, Decision
+from surefoot.control import Controller, Decision, flat
 from surefoot.keras._owner import Owner, Per, owner_of
 from surefoot.keras._rates import metrics_of, say
 from surefoot.learning_rate import Change, check_controllers
@@ -244,7 +244,7 @@ class LearningRateControl(RateCallback):
             if self.per == "epoch":
                 raise refuse(where, "reads", reads, "epoch where per='epoch'", "Take per='step' too.")
             self.read_batches()
-        for controller in self.controllers:
+        for controller in flat(self.controllers):
             if getattr(controller, "action", None) == "skip":
                 raise refuse(
                     where,
@@ -263,7 +263,7 @@ class LearningRateControl(RateCallback):
 
     def tell(self, epoch: int, changes: list[tuple[Change, Decision]], metrics: dict[str, float]) -> None:
         """Say what has changed and what could not be read."""
-        for controller in self.controllers if self.reads == "epoch" else ():
+        for controller in flat(self.controllers) if self.reads == "epoch" else ():
             monitor = getattr(controller, "monitor", None)
             if monitor is not None and monitor not in metrics:
                 self.owner.warn(

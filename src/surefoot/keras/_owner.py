@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from surefoot._errors import ArgumentError, ArgumentTypeError, StateError, SurefootWarning
-from surefoot.control import Controller, Decision, Plateau
+from surefoot.control import Controller, Decision, flat
 from surefoot.keras._kept import VERSION, Kept, read
 from surefoot.keras._rates import (
     accumulation,
@@ -341,7 +341,7 @@ class Owner:
             return [base * lr.factor for base in lr.base_lrs]
         rates = lr.current(time)
         if len(rates) > 1:  # each has its own floor, as in Keras; one alone is held there by its Plateau
-            floor = max((c.min_lr for c in lr.controllers if isinstance(c, Plateau)), default=0.0)
+            floor = max((float(getattr(c, "min_lr", 0.0)) for c in flat(lr.controllers)), default=0.0)
             rates = [max(rate, min(floor, base)) for rate, base in zip(rates, lr.base_lrs, strict=True)]
         return rates
 
@@ -438,7 +438,7 @@ class Owner:
         """Take the reading of an epoch."""
         time = epoch + 1 if self.per == "epoch" else self.time(model.optimizer)
         assert self.learning_rate is not None
-        monitored = {str(getattr(c, "monitor", None)) for c in self.learning_rate.controllers} & set(metrics)
+        monitored = {str(getattr(c, "monitor", None)) for c in flat(self.learning_rate.controllers)} & set(metrics)
         if self._saved is not None and self._saved[0] == updates(leaves(model.optimizer)):
             lacking = sorted(monitored - self._saved[1])
             if lacking:

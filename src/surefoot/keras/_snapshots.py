@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-from surefoot.control import Controller
+from surefoot.control import Controller, flat
 from surefoot.keras._rates import leaves
 
 
@@ -24,16 +24,17 @@ class Snapshots:
     def begin(self, model: Any, controllers: Sequence[Controller]) -> None:
         """Find out what may be asked for; the weights of the start are good ones."""
         self._copies = {}
-        self._wants_best = any(getattr(c, "restore_best", False) for c in controllers)
-        self._wants_good = any(getattr(c, "action", None) == "rewind" for c in controllers)
+        self._wants_best = any(getattr(c, "restore_best", False) for c in flat(controllers))
+        self._wants_good = any(getattr(c, "action", None) == "rewind" for c in flat(controllers))
         if self._wants_good and not model.optimizer.built:  # on TensorFlow the first batch does it
             model.optimizer.build(model.trainable_variables)
         self.keep_good(model)
 
     def watch(self, controllers: Sequence[Controller]) -> Callable[[], bool]:
         """Return a function that says later whether a best value has changed since."""
-        before = [getattr(c, "best", None) for c in controllers if getattr(c, "restore_best", False)]
-        return lambda: before != [getattr(c, "best", None) for c in controllers if getattr(c, "restore_best", False)]
+        asking = [c for c in flat(controllers) if getattr(c, "restore_best", False)]
+        before = [getattr(c, "best", None) for c in asking]
+        return lambda: before != [getattr(c, "best", None) for c in asking]
 
     def keep_best(self, model: Any) -> None:
         """Copy the weights of the best reading."""

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 import torch
 from surefoot._checks import integer, number, refuse, refuse_type
 from surefoot._errors import ArgumentError, StateError, SurefootError, SurefootWarning
-from surefoot.control import Controller, Decision, DivergenceGuard, Plateau
+from surefoot.control import Controller, Decision, DivergenceGuard, Plateau, flat
 from surefoot.learning_rate import Change, LearningRate, Rates, check_controllers
 from surefoot.run import DecisionLog
 from surefoot.schedules import Schedule
@@ -123,7 +123,7 @@ class TorchLearningRate(LRScheduler):
             raise refuse_type("drive", "schedule", schedule, "a schedule of surefoot.schedules", cure)
         resolved = schedule.resolve(total_steps, steps_per_epoch)
         given = check_controllers("drive", controllers)
-        for controller in given:
+        for controller in flat(given):
             if isinstance(controller, DivergenceGuard) and controller.action == "rewind" and controller.rewind is None:
                 cure = "As in `DivergenceGuard(rewind=Checkpointer(model=model, optimizer=optimizer))`."
                 raise refuse("drive", "controllers", controller, "able to rewind: it keeps no snapshots", cure)
