@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from surefoot.search import Progress as Progress
     from surefoot.search import Trial as Trial
     from surefoot.search import find as find
+    from surefoot.search import find_and_train as find_and_train
 
 __version__ = "0.1.0"
 
@@ -100,7 +101,7 @@ _HOMES = {
         "step_decay",
         "warmup_stable_decay",
     ),
-    "surefoot.search": ("CommandJob", "Found", "FunctionJob", "Job", "Progress", "Trial", "find"),
+    "surefoot.search": ("CommandJob", "Found", "FunctionJob", "Job", "Progress", "Trial", "find", "find_and_train"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -138,6 +139,7 @@ __all__ = [
     "cyclic_momentum",
     "exponential_decay",
     "find",
+    "find_and_train",
     "from_function",
     "from_table",
     "inverse_sqrt_decay",

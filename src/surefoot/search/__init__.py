@@ -1,23 +1,27 @@
 """Find the learning rate: bracket, fork, race, fit, answer with an interval.
 
-find        the front door: a job in, a Found out
-Job         the four verbs that a training run must offer: start, advance, evaluate, fork
+find            the front door: a job in, a Found out
+find_and_train  the same, and the model that it leads to
+Job             the four verbs that a training run must offer: start, advance, evaluate, fork
 """
 
 from surefoot.search._command import CommandJob as CommandJob
 from surefoot.search._find import Progress as Progress
 from surefoot.search._find import find as find
+from surefoot.search._find import find_and_train as find_and_train
 from surefoot.search._found import Curve as Curve
 from surefoot.search._found import Found as Found
-from surefoot.search._found import Trained as Trained
 from surefoot.search._found import Trial as Trial
 from surefoot.search._function import FunctionJob as FunctionJob
 from surefoot.search._job import CanSave as CanSave
 from surefoot.search._job import Job as Job
 from surefoot.search._job import TrialFailed as TrialFailed
+from surefoot.search._train import Candidate as Candidate
+from surefoot.search._train import Trained as Trained
 
 __all__ = [
     "CanSave",
+    "Candidate",
     "CommandJob",
     "Curve",
     "Found",
@@ -28,4 +32,5 @@ __all__ = [
     "Trial",
     "TrialFailed",
     "find",
+    "find_and_train",
 ]

@@ -9,18 +9,20 @@ import platform
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-from surefoot._checks import integer, number, refuse, refuse_type
+from surefoot._checks import integer, number, one_of, refuse, refuse_type
 from surefoot._errors import JobError
 from surefoot.run import RunDirectory
 from surefoot.schedules import Schedule
 from surefoot.search._answer import Answer, write_answer
-from surefoot.search._found import Finish, Found, Trained
+from surefoot.search._found import Finish, Found
 from surefoot.search._job import Job
 from surefoot.search._lab import Lab, Progress
 from surefoot.search._methods import ForkMethod, GridMethod, LadderMethod, Method, first_length
+from surefoot.search._train import LATE_RATE, Keep, Trained, Training
 
+OVERFITS = 0.5  # the belief from which on a higher rate in the second half does not pay
 WIDEST = 30.0  # octaves either side of the start that are searched when no bounds are given
 
 
@@ -113,6 +115,74 @@ def find(
         return found
 
 
+def find_and_train(
+    job: Job,
+    *,
+    budget: float = 1.0,
+    seed: int = 0,
+    keep: Literal["best", "last"] = "best",
+    learning_rate: float | None = None,
+    bounds: tuple[float, float] | None = None,
+    run_dir: str | Path | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Find the learning rate, train with it, and return the best model that came up on the way.
+
+    Use it where the model is wanted and not the number. The real run is trained to its end, from where the search has
+    left it. Where the job shows no sign of over-fitting, so does a sibling whose rate is 2.8 times as high from 5/8 of the run on: on
+    jobs that are limited by the speed of training, that beats the schedule as it is. The search's
+    annealed forks compete too. A run that has not improved over a third of its length is stopped.
+
+    The winner has been chosen by the validation data: measure it on others before you report it.
+
+    Args:
+        job: as for `find`; one that can fork.
+        budget: of the search alone; the real run (1.0) and its sibling (0.375) come on top. `cost` tells the sum.
+        seed: as for `find`.
+        keep: "best", the model of the lowest validation loss at any of 16 looks a run, or "last": only models whose rate
+            has come down to its end compete.
+        learning_rate: as for `find`.
+        bounds: as for `find`.
+        run_dir: as for `find`; the training after the search is not kept there.
+        on_progress: as for `find`; its phase is then "train".
+
+    Raises:
+        ArgumentError: a value is not allowed.
+        JobError: as for `find`.
+        KeyboardInterrupt: on Ctrl-C; with a `run_dir` the search goes on from there the next time.
+
+    Example:
+        >>> import torch, surefoot as sf
+        >>> from surefoot.torch import TorchJob
+        >>> x = torch.linspace(-1, 1, 64)[:, None]
+        >>> def loss(model, batch):
+        ...     return torch.nn.functional.mse_loss(model(batch[0]), batch[1])
+        >>> job = TorchJob(model=lambda: torch.nn.Linear(1, 1), loss=loss, train=(x, 2 * x), val=(x, 2 * x),
+        ...                batch_size=16, optimizer="sgd", total_steps=300)
+        >>> trained = sf.find_and_train(job)
+        >>> round(trained.model.weight.item(), 2), 1.5 < trained.cost < 2.8
+        (2.0, True)
+    """
+    one_of("find_and_train", "keep", keep, ("best", "last"))
+    _check_job(job)
+    if not job.can_fork:
+        cure = "Call `find`, and train with the rate that it finds."
+        raise refuse("find_and_train", "job", job.name, "a job that can be forked", cure)
+    found = find(
+        job,
+        budget=budget,
+        seed=seed,
+        learning_rate=learning_rate,
+        bounds=bounds,
+        run_dir=run_dir,
+        on_progress=on_progress,
+    )
+    if not found.is_complete:
+        raise KeyboardInterrupt  # `find` has caught it to give an answer; what was asked for here is a model
+    overfits = found.details["overfit_probability"] >= OVERFITS
+    return found.train(keep=keep, late_rates=() if overfits else (LATE_RATE,), on_progress=on_progress)
+
+
 def _method_for(job: Job, budget: float) -> type[Method]:
     """Return the method that the job and the budget allow."""
     total = job.total_steps
@@ -162,14 +232,13 @@ def _found(
 def _finisher(lab: Lab, learning_rate: float) -> Finish:
     """Return what `Found.train` calls."""
 
-    def finish(on_progress: Callable[[Progress], None] | None) -> Trained:
+    def finish(keep: Keep, late_rates: Sequence[float], on_progress: Callable[[Progress], None] | None) -> Trained:
         if not lab.job.can_fork:
             raise JobError(
                 f"{lab.job.name!r} cannot be forked, so the search holds no run of it to go on from. Start the real run "
                 f"yourself, with a learning rate of {learning_rate:g}."
             )
-        run, val_loss = lab.finish(math.log2(learning_rate), on_progress)
-        return Trained(run=run, model=getattr(run, "model", None), val_loss=val_loss, steps=lab.total_steps)
+        return Training(lab, math.log2(learning_rate), keep=keep, on_progress=on_progress).run(late_rates)
 
     return finish
 
@@ -242,4 +311,4 @@ def _versions() -> dict[str, str]:
     return found
 
 
-__all__ = ["JobError", "Progress", "find"]
+__all__ = ["JobError", "Progress", "find", "find_and_train"]

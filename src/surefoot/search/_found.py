@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from surefoot._checks import number, one_of, refuse
 from surefoot._errors import JobError, StateError
 
 if TYPE_CHECKING:
     from surefoot.search._lab import Progress
+    from surefoot.search._train import Keep, Trained
 
 VERSION = 1  # of the JSON form
 
@@ -63,24 +65,7 @@ class Curve:
     losses: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """The real run, trained to its end.
-
-    Attributes:
-        run: the job's own form of a run; a `TorchJob`'s holds the model and the optimizer.
-        model: its trained model, if the run has one.
-        val_loss: the validation loss at the end; not finite if the run diverged after all.
-        steps: optimizer steps, counted from the start of the run.
-    """
-
-    run: Any
-    model: Any
-    val_loss: float
-    steps: int
-
-
-Finish = Callable[["Callable[[Progress], None] | None"], Trained]
+Finish = Callable[["Keep", Sequence[float], "Callable[[Progress], None] | None"], "Trained"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,25 +112,41 @@ class Found:
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     _finish: Finish | None = field(default=None, repr=False, compare=False)  # of this process; never saved or copied
 
-    def train(self, *, on_progress: Callable[[Progress], None] | None = None) -> Trained:
+    def train(
+        self,
+        *,
+        keep: Keep = "end",
+        late_rates: Sequence[float] = (),
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Trained:
         """Train the real run at the found rate to its end, from where the search has left it.
 
         It is the run that training from the start with this rate, schedule and seed gives, without the steps that the
         search has paid for already (`spent - cost`). Each call goes on from a copy and returns a run of its own.
 
         Args:
+            keep: which model to return. "end": that of the real run at its end. "last": the best of those that have come
+                to the end of their schedules: the real run, its siblings and the forks of the search. "best": the best
+                of all these at any of 16 looks a run; a run that has not improved for five of them is stopped.
+            late_rates: each makes a sibling of the real run, whose rate is multiplied with it from 5/8 of the run on.
             on_progress: called with a `Progress` every few steps.
 
         Raises:
+            ArgumentError: a value is not allowed.
             JobError: the job cannot be forked, or this answer comes from a file or is a copy: then the search's runs
                 are gone.
         """
+        one_of("Found.train", "keep", keep, ("end", "last", "best"))
+        late = [number("Found.train", "late_rates", rate, above=0.0) for rate in late_rates]
+        if late and keep == "end":
+            cure = "Take keep='last' or 'best'."
+            raise refuse("Found.train", "late_rates", late_rates, "left out where the real run is kept anyway", cure)
         if self._finish is None:
             raise JobError(
                 "this answer was loaded or copied, so the runs of its search are gone. Call train() on what `find` "
                 f"returned, or start the real run yourself, with a learning rate of {self.learning_rate:g}."
             )
-        return self._finish(on_progress)
+        return self._finish(keep, late, on_progress)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain data; NaN and infinity become the strings "nan", "inf", "-inf"."""

@@ -60,6 +60,17 @@ class _Trunk:
     readings: dict[int, Point] = field(default_factory=dict[int, Point])
 
 
+@dataclass(slots=True)
+class BestFork:
+    """The annealed fork with the lowest validation loss; `run` is None where it is only known from the log."""
+
+    learning_rate: float
+    step: int
+    anneal: int
+    loss: float
+    run: Any = None
+
+
 class Lab:
     """Runs the trials of one search. Rates are asked for as x = log2(rate) and rounded to three digits."""
 
@@ -85,6 +96,7 @@ class Lab:
         self._pieces: dict[str, list[dict[str, Any]]] = {}
         self._trunks: dict[float, _Trunk] = {}
         self._failures: list[str] = []
+        self.best_fork: BestFork | None = None
         self._answers: dict[str, Point] = {}
 
     # ---- what the moves of the search ask for ----------------------------------------------------------------------
@@ -106,7 +118,7 @@ class Lab:
 
     def short(self, x: float, steps: int) -> Point:
         """Train a new run of `steps` steps with the real schedule compressed to them."""
-        rate = _three_digits(x)
+        rate = three_digits(x)
         key = f"{self.rung} {rate!r} short {steps}"
         if key not in self._answers:
             piece = self._known.get(key) or self._train_short(key, rate, steps)
@@ -115,7 +127,7 @@ class Lab:
 
     def trunk(self, x: float, to_step: int) -> Point:
         """Train (on) the real run of this rate to `to_step`, not annealed."""
-        rate = _three_digits(x)
+        rate = three_digits(x)
         trunk = self._trunks.setdefault(rate, _Trunk(rate))
         diverged = next((p for p in trunk.readings.values() if p.is_diverged), None)
         if diverged is not None:
@@ -134,17 +146,20 @@ class Lab:
 
     def fork(self, x: float, steps: int) -> Point:
         """Copy the real run of this rate where it stands and let the rate fall to 0 within `steps`."""
-        rate = _three_digits(x)
+        rate = three_digits(x)
         trunk = self._trunks[rate]
         key = f"trunk {rate!r} fork {trunk.step} anneal {steps}"
         if key not in self._answers:
-            piece = self._known.get(key) or self._train_fork(key, trunk, steps)
-            self._answers[key] = self._accept(piece)
+            run: list[Any] = []
+            piece = self._known.get(key) or self._train_fork(key, trunk, steps, run)
+            self._answers[key] = point = self._accept(piece)
+            if not point.is_diverged and (self.best_fork is None or point.loss < self.best_fork.loss):
+                self.best_fork = BestFork(rate, trunk.step, steps, point.loss, run[0] if run else None)
         return self._answers[key]
 
     def abandon(self, x: float, note: str) -> None:
         """Say of a trial of this rung why it was not carried on."""
-        pieces = self._pieces.get(f"{self.rung} {_three_digits(x)!r}")
+        pieces = self._pieces.get(f"{self.rung} {three_digits(x)!r}")
         if pieces and pieces[-1]["outcome"] == "finished":
             pieces[-1] = {**pieces[-1], "abandoned": True, "note": note}
 
@@ -166,7 +181,7 @@ class Lab:
 
     def trunk_steps(self, x: float) -> int:
         """Return how far the real run of this rate has been trained."""
-        trunk = self._trunks.get(_three_digits(x))
+        trunk = self._trunks.get(three_digits(x))
         return trunk.step if trunk and not any(p.is_diverged for p in trunk.readings.values()) else 0
 
     def trunks(self, at_least: int) -> list[float]:
@@ -181,7 +196,7 @@ class Lab:
 
     def tidy(self, x: float) -> None:
         """Let go of every training run but the real one of this rate, in memory and in the run directory."""
-        rate = _three_digits(x)
+        rate = three_digits(x)
         for trunk in self._trunks.values():
             if trunk.learning_rate != rate:
                 trunk.run = trunk.run_step = None
@@ -189,21 +204,19 @@ class Lab:
         if self._directory:
             self._directory.forget_all_but(_file(rate, step) if step else None)
 
-    def finish(self, x: float, on_progress: Callable[[Progress], None] | None = None) -> tuple[Any, float]:
-        """Train the real run of this rate to its end; return the run and its validation loss.
-
-        It goes on from a copy of what the search has trained of it, so that this can be asked for again.
-        """
-        rate, total = _three_digits(x), self.total_steps
+    def resumed(self, x: float) -> tuple[Any, int]:
+        """Return the real run of this rate, a copy of it as far as it has been trained, and its step."""
         step = self.trunk_steps(x)
-        run = self.job.fork(self._run_of(self._trunks[rate])) if step else self.job.start(rate, seed=self.seed)
-        while step < total:
-            to = min(step + CHUNK, total)
-            self.job.advance(run, [float(self.plan(s)) for s in range(step, to)])
-            step = to
-            if on_progress:
-                on_progress(Progress(phase="train", spent=step / total, expected=1.0, trials=1))
-        return run, float(self.job.evaluate(run))
+        if step:
+            return self.job.fork(self._run_of(self._trunks[three_digits(x)])), step
+        return self.job.start(three_digits(x), seed=self.seed), 0
+
+    def forked_anew(self, rate: float, step: int, anneal: int) -> Any:
+        """Train a fork again from its start, and return its run."""
+        run = self.job.start(rate, seed=self.seed)
+        self.job.advance(run, [float(self.plan(s)) for s in range(step)])
+        self.job.advance(run, self._annealed(step, anneal))
+        return run
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
@@ -235,13 +248,22 @@ class Lab:
             directory.forget(_file(trunk.learning_rate, trunk.step))
         return piece
 
-    def _train_fork(self, key: str, trunk: _Trunk, steps: int) -> dict[str, Any]:
-        top = float(self.plan(trunk.step))
-        factors = [top * (1.0 - i / steps) for i in range(steps)]
+    def _train_fork(self, key: str, trunk: _Trunk, steps: int, made: list[Any]) -> dict[str, Any]:
+        """Train a fork and return its record; its run goes into `made`."""
+
+        def begin() -> Any:
+            made.append(self.job.fork(self._run_of(trunk)))
+            return made[0]
+
         branch = _Trunk(trunk.learning_rate, step=trunk.step, recent=list(trunk.recent), first_loss=trunk.first_loss)
-        piece = self._train(key, branch, factors, start=trunk.step, begin=lambda: self.job.fork(self._run_of(trunk)))
+        piece = self._train(key, branch, self._annealed(trunk.step, steps), start=trunk.step, begin=begin)
         self._remember(piece)
         return piece
+
+    def _annealed(self, step: int, steps: int) -> list[float]:
+        """Return the factors of a fork: from where the schedule stands down to 0."""
+        top = float(self.plan(step))
+        return [top * (1.0 - i / steps) for i in range(steps)]
 
     def _run_of(self, trunk: _Trunk) -> Any:
         """Return the training run of a trunk, from memory, from its checkpoint, or, if that is lost, trained again."""
@@ -407,7 +429,8 @@ def _thinned(pairs: list[Any], most: int) -> list[Any]:
     return pairs[::stride]
 
 
-def _three_digits(x: float) -> float:
+def three_digits(x: float) -> float:
+    """Return the rate of an x = log2(rate), as all trials have it."""
     return float(f"{2.0**x:.3g}")
 
 
