@@ -30,7 +30,7 @@ MORE = {"RMSprop centered": 1}  # operations per element; what takes time are th
 
 def cost(library: Any, method: str) -> dict[str, float]:
     """Return what XLA says of one jitted and donated update: operations, bytes moved, passes over memory."""
-    import jax  # noqa: PLC0415 - only on this backend
+    import jax
 
     optimizer = getattr(library, method.partition(" ")[0])(**METHODS[method])
     random = np.random.default_rng(0)
