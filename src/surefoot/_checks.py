@@ -7,7 +7,6 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from typing import cast
 
 from surefoot._errors import ArgumentError, ArgumentTypeError
@@ -101,7 +100,7 @@ def integer(
 
 def items_of(where: str, argument: str, value: object, allowed: str) -> tuple[object, ...]:
     """Return what is in a list, a tuple or an array, or raise; a text, a dict and a set are no lists."""
-    if not isinstance(value, str | bytes | Mapping | AbstractSet):
+    if not isinstance(value, str | bytes | Mapping | set | frozenset):
         with contextlib.suppress(TypeError):
             return tuple(cast("Iterable[object]", value))
     raise refuse_type(where, argument, cast("object", value), allowed)

@@ -131,7 +131,8 @@ class from_function(Schedule):  # noqa: N801 - users call it
     Use it for a curve that the other schedules cannot make. It is the one schedule that can be neither compared by its
     numbers nor checked beforehand, and it is saved by name, so keep the function at the top level of a module.
 
-    The factor is `function(step)`, with the step bounded by 0 and the length.
+    The factor is `function(step)`, with the step bounded by 0 and the length. What is no finite number of at least 0 is
+    refused when a number asks for it; arrays are passed on as they are.
 
     Args:
         function: takes a step counted from the start of this schedule and returns a factor. To be used on arrays it
