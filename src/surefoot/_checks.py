@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 from surefoot._errors import ArgumentError, ArgumentTypeError
+
+_BITS = 64  # of whole numbers: larger ones cannot be counted to, nor always be shown or saved
 
 
 def refuse(where: str, argument: str, value: object, allowed: str, cure: str = "") -> ArgumentError:
@@ -25,7 +29,10 @@ def refuse_type(where: str, argument: str, value: object, allowed: str, cure: st
 
 
 def _sentence(where: str, argument: str, value: object, allowed: str, cure: str) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except Exception:  # noqa: BLE001 - a whole number of over 4300 digits has none, nor has many a half-made object
+        shown = f"<{type(value).__name__}>"
     if len(shown) > 80:
         shown = shown[:77] + "..."
     return f"`{where}({argument}={shown})`: {argument} must be {allowed}. {cure}".rstrip()
@@ -58,8 +65,8 @@ def number(
         raise refuse_type(where, argument, value, allowed, cure)
     try:
         x = float(value)
-    except OverflowError:  # a whole number of more than 308 digits
-        x = math.inf
+    except (OverflowError, TypeError, ValueError):  # too large, or a time span of NumPy, which calls itself a number
+        x = math.nan
     fine = (
         math.isfinite(x)
         and (above is None or x > above)
@@ -80,10 +87,23 @@ def integer(
     allowed = "a whole number" + ((" of " + " and ".join(bounds)) if bounds else "")
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise refuse_type(where, argument, value, allowed, cure)
-    n = int(value)
+    try:
+        n = int(value)
+    except (TypeError, ValueError):  # a time span of NumPy, which calls itself whole
+        raise refuse_type(where, argument, value, allowed, cure) from None
     if (at_least is not None and n < at_least) or (at_most is not None and n > at_most):
         raise refuse(where, argument, value, allowed, cure)
+    if n.bit_length() > _BITS:
+        raise refuse(where, argument, value, f"{allowed}, and of no more than {_BITS} bits", cure)
     return n
+
+
+def items_of(where: str, argument: str, value: object, allowed: str) -> tuple[object, ...]:
+    """Return what is in a list, a tuple or an array, or raise; a text, a dict and a set are no lists."""
+    if not isinstance(value, str | bytes | Mapping | set | frozenset):
+        with contextlib.suppress(TypeError):
+            return tuple(cast("Iterable[object]", value))
+    raise refuse_type(where, argument, cast("object", value), allowed)
 
 
 def one_of(where: str, argument: str, value: object, allowed: Iterable[str]) -> str:
@@ -96,5 +116,5 @@ def one_of(where: str, argument: str, value: object, allowed: Iterable[str]) -> 
 
 def nearest(value: object, names: Iterable[str]) -> str:
     """Return "Did you mean `x`?" for the name that is nearest to `value`, or ""."""
-    close = difflib.get_close_matches(str(value), list(names), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(value, list(names), n=1, cutoff=0.5) if isinstance(value, str) else []
     return f"Did you mean {close[0]!r}?" if close else ""

@@ -187,7 +187,7 @@ def test_extending_by_nothing_changes_nothing():
         (lambda: linear_decay().shifted(float("inf")), "steps must be a finite number"),
         (lambda: linear_decay(10).shifted(-11), "at least -10"),
         (lambda: linear_decay().shifted(100).resolve(100), "is left with 0"),
-        (lambda: linear_decay().scaled(-1), "number must be"),
+        (lambda: linear_decay().scaled(-1), "factor must be"),
     ],
 )
 def test_changes_that_make_no_sense_are_refused(make, message):

@@ -10,6 +10,7 @@ from surefoot.control._controller import Action, Controller, Decision, Reading, 
 
 _CLIP = 3.0  # how far, in spreads, one reading may pull the running mean
 _LEAST = 1e-3  # of the mean: a smaller spread is taken for this one, or a loss that stands still would see spikes
+_LARGE = 1e150  # what is beyond is remembered as this: its square is a float
 _MEMORY = 0.95  # of the running mean and spread: about 20 readings
 ACTIONS = ("warn", "skip", "cut", "rewind", "stop")
 
@@ -98,7 +99,7 @@ class DivergenceGuard(Controller):
         value = float(reading.metrics[self.monitor])
         trouble = self._trouble(value)
         if math.isfinite(value):
-            self._remember(value)
+            self._remember(max(-_LARGE, min(_LARGE, value)))
         return self._act(trouble, reading.step) if trouble else self._rest(reading.step)
 
     def _rest(self, step: int) -> Decision | None:

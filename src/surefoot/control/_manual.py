@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
-from surefoot._checks import number
+from surefoot._checks import number, refuse, refuse_type
 from surefoot.control._controller import Controller, Decision, Reading
 
 
@@ -35,15 +36,16 @@ class Manual(Controller):
 
     def set(self, factor: float, *, cause: str = "") -> None:
         """Let the rate be multiplied with `factor` (of what base, schedule and the others give) from the next reading on."""
-        self._wanted = (number("Manual.set", "factor", factor, at_least=0), cause)
+        self._wanted = (number("Manual.set", "factor", factor, at_least=0), _text("Manual.set", cause))
 
     def multiply(self, by: float, *, cause: str = "") -> None:
         """Multiply the present factor, including an edit that has not taken effect yet."""
         wanted = self._wanted
-        self.set(
-            (self.factor if wanted is None else wanted[0]) * number("Manual.multiply", "by", by, at_least=0),
-            cause=cause,
-        )
+        present = self.factor if wanted is None else wanted[0]
+        factor = present * number("Manual.multiply", "by", by, at_least=0)
+        if factor == math.inf:
+            raise refuse("Manual.multiply", "by", by, f"small enough that times {present:g} it is a finite number")
+        self._wanted = (factor, _text("Manual.multiply", cause))
 
     def observe(self, reading: Reading) -> Decision | None:  # noqa: ARG002 - an edit needs no reading
         """Let an edit take effect."""
@@ -55,3 +57,10 @@ class Manual(Controller):
 
     def __repr__(self) -> str:
         return f"Manual({self.factor:g})"
+
+
+def _text(where: str, cause: object) -> str:
+    """Return a cause, or raise if it is no text: it goes into the decision log."""
+    if not isinstance(cause, str):
+        raise refuse_type(where, "cause", cause, "a text")
+    return cause

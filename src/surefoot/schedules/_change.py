@@ -11,9 +11,9 @@ from surefoot._checks import number, one_of, refuse
 from surefoot._errors import ArgumentError
 from surefoot.schedules._arrays import SCALAR, Ops
 from surefoot.schedules._compose import check_parts, operand
-from surefoot.schedules._lengths import Length, Run, check_length, exact_steps, nearest_step, own_steps
-from surefoot.schedules._schedule import Schedule, set_field, set_length
-from surefoot.schedules._shapes import COOLDOWNS, falling, progress, set_share
+from surefoot.schedules._lengths import MOST, Length, Run, check_length, exact_steps, nearest_step, own_steps
+from surefoot.schedules._schedule import Schedule, set_field
+from surefoot.schedules._shapes import COOLDOWNS, falling, progress
 
 # ruff: noqa: SLF001 - a composition asks its parts what only the library may ask
 # pyright: reportPrivateUsage=false
@@ -29,7 +29,7 @@ class Shifted(Schedule):
 
     def __post_init__(self) -> None:
         check_parts(self, "schedule", (self.schedule,))
-        steps = number("shifted", "steps", self.steps)
+        steps = number("shifted", "steps", self.steps, at_least=-MOST, at_most=MOST)
         set_field(self, "steps", int(steps) if steps.is_integer() else steps)
         length = self.schedule.length
         set_field(self, "length", length + self.steps if isinstance(length, int | float) else None)
@@ -169,8 +169,9 @@ class Cooldown(Schedule):
         name = "cooldown_from"
         check_parts(self, "schedule", (self.schedule,))
         set_field(self, "step", check_length(name, "step", self.step, is_zero_allowed=True))
-        set_length(self, "decay_steps")
-        set_share(self, "to")
+        if self.decay_steps is not None:
+            set_field(self, "decay_steps", check_length(name, "length", self.decay_steps))
+        set_field(self, "to", number(name, "to", self.to, at_least=0, at_most=1))
         one_of(name, "shape", self.shape, COOLDOWNS)
         step, decay = self.step, self.decay_steps
         is_known = isinstance(step, int | float) and isinstance(decay, int | float)
@@ -249,7 +250,7 @@ def extend(schedule: Schedule, to: float, step: float) -> Schedule:
             "Resolve it with the longer run: `.resolve(total_steps=...)`."
         )
     cure = f"The schedule is {length:g} steps long. To end earlier, use `cooldown_from`."
-    to = number("extend", "to", to, at_least=length, cure=cure)
+    to = number("extend", "to", to, at_least=length, at_most=MOST, cure=cure)
     cure = "A schedule that has ended is not extended: join another to it with `>>`."
     bounds = {"below": length} if length > 0 else {"at_most": 0}
     step = number("extend", "step", step, at_least=0, **bounds, cure=cure)

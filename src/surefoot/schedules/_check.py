@@ -16,6 +16,7 @@ from surefoot._checks import integer, number, refuse_type
 from surefoot._errors import ArgumentError
 from surefoot.schedules._change import Clipped, Cooldown, Shifted, Stretched
 from surefoot.schedules._compose import Join, Product, Scaled
+from surefoot.schedules._lengths import MOST
 from surefoot.schedules._points import from_function
 from surefoot.schedules._schedule import Schedule
 from surefoot.schedules._tables import from_table
@@ -103,13 +104,15 @@ def check(
         []
     """
     base = number("check", "base", base, above=0)
+    if not isinstance(unit, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise refuse_type("check", "unit", unit, 'a name for a step, such as "epoch"')
     if floor is not None:
         floor = number("check", "floor", floor, at_least=0)
     if not isinstance(plan, Schedule) and not _takes_a_step(plan):
         raise refuse_type("check", "plan", plan, "a schedule, or a function of the step alone")
     length = plan.length if isinstance(plan, Schedule) and plan.is_resolved else None
     steps = math.ceil(length) if total_steps is None and isinstance(length, int | float) and length > 0 else total_steps
-    total = integer("check", "total_steps", steps, at_least=1, cure="Give the steps of the run.")
+    total = integer("check", "total_steps", steps, at_least=1, at_most=MOST, cure="Give the steps of the run.")
     schedule = plan if isinstance(plan, Schedule) else None
     if schedule is not None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -105,7 +106,7 @@ class Scaled(Schedule):
 
     def __post_init__(self) -> None:
         check_parts(self, "schedule", (self.schedule,))
-        set_field(self, "factor", number("schedule * number", "number", self.factor, at_least=0))
+        set_field(self, "factor", number("scaled", "factor", self.factor, at_least=0))
         set_field(self, "length", self.schedule.length)
 
     def _at(self, ops: Ops, step: Any) -> Any:
@@ -184,9 +185,12 @@ def join(left: Schedule, right: Schedule) -> Schedule:
 
 def scale(schedule: Schedule, factor: float) -> Schedule:
     """Return `factor * schedule`; the factors of a scaled schedule become one."""
-    if isinstance(schedule, Scaled):
-        return Scaled(schedule.factor * number("schedule * number", "number", factor, at_least=0), schedule.schedule)
-    return Scaled(factor, schedule)
+    if not isinstance(schedule, Scaled):
+        return Scaled(factor, schedule)
+    product = schedule.factor * number("scaled", "factor", factor, at_least=0)
+    if product == math.inf:
+        raise refuse("scaled", "factor", factor, f"small enough that times {schedule.factor:g} it is a finite number")
+    return Scaled(product, schedule.schedule)
 
 
 def multiply(left: Schedule, right: Schedule) -> Schedule:

@@ -76,6 +76,8 @@ def from_dict(data: Mapping[str, Any], *, allow_functions: bool = False) -> Sche
         >>> from_dict({"version": 1, "kind": "cosine_decay", "to": 0.1})
         cosine_decay(to=0.1)
     """
+    if not isinstance(allow_functions, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise refuse_type("from_dict", "allow_functions", allow_functions, "True or False")
     if not isinstance(data, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise refuse_type("from_dict", "data", data, "a dict, as returned by `to_dict`")
     version = data.get("version")

@@ -21,6 +21,7 @@ _ALLOWED = 'a number of steps, a share of the run such as "5%", or epochs such a
 _TEXT = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*(%|epochs?)")
 _HALF = Fraction(1, 2)
 _ALL_PERCENT = 100
+MOST = 2**53  # steps; beyond, a float does not hold every whole number, and sums of lengths are not exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,12 @@ class Run:
 
 def check_run(where: str, total_steps: object, steps_per_epoch: object) -> Run:
     """Return the horizon as a `Run`, or raise."""
-    total = integer(where, "total_steps", total_steps, at_least=1, cure="Give the optimizer steps of the whole run.")
+    cure = "Give the optimizer steps of the whole run."
+    total = integer(where, "total_steps", total_steps, at_least=1, at_most=MOST, cure=cure)
     if steps_per_epoch is None:
         return Run(total)
     cure = "Give the optimizer steps of one pass over the data."
-    return Run(total, number(where, "steps_per_epoch", steps_per_epoch, above=0, cure=cure))
+    return Run(total, number(where, "steps_per_epoch", steps_per_epoch, above=0, at_most=MOST, cure=cure))
 
 
 def check_length(where: str, argument: str, value: object, *, is_zero_allowed: bool = False) -> Length:
@@ -46,10 +48,11 @@ def check_length(where: str, argument: str, value: object, *, is_zero_allowed: b
         return _check_text(where, argument, value, is_zero_allowed=is_zero_allowed)
     if value is None:
         raise refuse_type(where, argument, value, _ALLOWED)
-    if isinstance(value, float) and 0 < value < 1:
-        raise refuse(where, argument, value, _ALLOWED, f'For a share of the run, write "{value * 100:g}%".')
-    least = 0 if is_zero_allowed else 1
-    steps = number(where, argument, value, at_least=least, cure=f"It is {_ALLOWED}.")
+    steps = number(where, argument, value, at_least=0, at_most=MOST, cure=f"It is {_ALLOWED}.")
+    if 0 < steps < 1:
+        raise refuse(where, argument, value, _ALLOWED, f'For a share of the run, write "{steps * 100:g}%".')
+    if steps == 0 and not is_zero_allowed:
+        raise refuse(where, argument, value, "above 0", f"It is {_ALLOWED}.")
     return int(steps) if steps.is_integer() else steps
 
 

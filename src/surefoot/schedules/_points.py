@@ -10,7 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Self, cast
 
-from surefoot._checks import number, one_of, refuse, refuse_type
+from surefoot._checks import items_of, number, one_of, refuse, refuse_type
 from surefoot._errors import ArgumentError
 from surefoot.schedules._arrays import Ops
 from surefoot.schedules._lengths import Length, Run, check_length, own_steps
@@ -104,20 +104,19 @@ class piecewise(Schedule):  # noqa: N801 - users call it
 
 def _checked_points(points: object) -> Points:
     """Return the points as checked pairs; times in steps must be in order."""
-    given: Any = cast("Any", points).items() if isinstance(points, Mapping) else points
-    points = cast("object", points)
-    try:
-        unchecked: list[tuple[object, object]] = [(time, factor) for time, factor in given]
-    except (TypeError, ValueError):
-        raise refuse_type("piecewise", "points", points, "a dict of time: factor, as {0: 1.0, '50%': 0.1}") from None
-    if not unchecked:
-        raise refuse("piecewise", "points", points, "at least one point")
+    name, allowed = "piecewise", "a dict of time: factor, as {0: 1.0, '50%': 0.1}"
+    given: Any = points
+    items = (
+        tuple(cast("Any", given).items()) if isinstance(given, Mapping) else items_of(name, "points", points, allowed)
+    )
+    pairs = [items_of(name, "points", pair, allowed) for pair in items]
+    if any(len(pair) != 2 for pair in pairs):
+        raise refuse(name, "points", points, allowed)
+    if not pairs:
+        raise refuse(name, "points", points, "at least one point")
     checked: Points = tuple(
-        (
-            check_length("piecewise", "points", time, is_zero_allowed=True),
-            number("piecewise", "points", factor, at_least=0),
-        )
-        for time, factor in unchecked
+        (check_length(name, "points", time, is_zero_allowed=True), number(name, "points", factor, at_least=0))
+        for time, factor in pairs
     )
     for (left, _), (right, _) in pairwise(checked):
         if not isinstance(left, str) and not isinstance(right, str) and left >= right:
@@ -132,7 +131,8 @@ class from_function(Schedule):  # noqa: N801 - users call it
     Use it for a curve that the other schedules cannot make. It is the one schedule that can be neither compared by its
     numbers nor checked beforehand, and it is saved by name, so keep the function at the top level of a module.
 
-    The factor is `function(step)`, with the step bounded by 0 and the length.
+    The factor is `function(step)`, with the step bounded by 0 and the length. What is no finite number of at least 0 is
+    refused when a number asks for it; arrays are passed on as they are.
 
     Args:
         function: takes a step counted from the start of this schedule and returns a factor. To be used on arrays it
@@ -166,8 +166,19 @@ class from_function(Schedule):  # noqa: N801 - users call it
     def _at(self, ops: Ops, step: Any) -> Any:
         end: Any = math.inf if self.length is None else self.length
         if ops.is_scalar:
-            return float(self.function(0 if step < 0 else min(step, end)))
+            return self._checked(step, self.function(0 if step < 0 else min(step, end)))
         return self.function(ops.clip(step, 0.0, end))
+
+    def _checked(self, step: float, value: Any) -> float:
+        """Return a value of the function as a float, or raise if it is no factor; at NaN any will do."""
+        try:
+            factor = float(value)
+        except (OverflowError, TypeError, ValueError):
+            factor = None
+        if factor is None or (not 0.0 <= factor < math.inf and step == step):  # noqa: PLR0124
+            allowed = f"a function that returns a finite factor of at least 0, not {value!r} at step {step}"
+            raise refuse("from_function", "function", self.function, allowed)
+        return factor
 
     def __repr__(self) -> str:
         length = "" if self.length is None else f", length={self.length!r}"

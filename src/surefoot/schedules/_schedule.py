@@ -6,6 +6,7 @@ A concrete schedule is a frozen dataclass with a formula (`_at`) and, rarely, it
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, replace
@@ -15,6 +16,7 @@ from typing import Any, ClassVar, Self, TypeVar, overload
 from surefoot._errors import ArgumentError
 from surefoot.schedules._arrays import OPS, Ops, ops_of
 from surefoot.schedules._lengths import (
+    MOST,
     Length,
     Run,
     check_length,
@@ -75,6 +77,10 @@ class Schedule:
         ops = OPS.get(type(step)) or ops_of(step)  # pyright: ignore[reportUnknownArgumentType]
         try:
             return self._at(ops, ops.exact(step))
+        except OverflowError:  # a whole number that is no float: far beyond the end, or before the start
+            if not isinstance(step, int) or abs(step) <= MOST:
+                raise
+            return self._at(ops, math.inf if step > 0 else -math.inf)
         except TypeError as error:  # here and not as a check before, which every step of every run would pay
             if self.is_resolved:
                 raise
@@ -167,7 +173,9 @@ class Schedule:
             >>> linear_decay(4).scaled(0.5)
             0.5 * linear_decay(4)
         """
-        return self * factor
+        from surefoot.schedules._compose import scale  # noqa: PLC0415 - as above
+
+        return scale(self, factor)
 
     def shifted(self, steps: float) -> Schedule:
         """Return the schedule `steps` later, or earlier if `steps` is negative: `self(step - steps)`.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
-from surefoot._checks import number, one_of, refuse, refuse_type
+from surefoot._checks import items_of, number, one_of, refuse
 from surefoot.schedules._arrays import Ops
 from surefoot.schedules._laws import until_end
 from surefoot.schedules._lengths import Length, Run, check_length, own_steps
@@ -75,14 +75,10 @@ class multistep(Schedule):  # noqa: N801 - users call it
 
 
 def _checked_milestones(milestones: object) -> tuple[Length, ...]:
-    if isinstance(milestones, str) or not isinstance(milestones, Iterable):
-        raise refuse_type("multistep", "milestones", milestones, "a list of lengths, as [30, 60] or ['50%', '75%']")
-    checked = tuple(
-        check_length("multistep", "milestones", milestone, is_zero_allowed=True)
-        for milestone in cast("Iterable[object]", milestones)
-    )
+    given = items_of("multistep", "milestones", milestones, "a list of lengths, as [30, 60] or ['50%', '75%']")
+    checked = tuple(check_length("multistep", "milestones", milestone, is_zero_allowed=True) for milestone in given)
     if not checked:
-        raise refuse("multistep", "milestones", [], "at least one length")
+        raise refuse("multistep", "milestones", milestones, "at least one length")
     for left, right in pairwise(checked):
         if not isinstance(left, str) and not isinstance(right, str) and left > right:
             raise refuse(
@@ -164,9 +160,8 @@ class from_table(Schedule):  # noqa: N801 - users call it
 
 
 def _checked_values(values: object) -> tuple[float, ...]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise refuse_type("from_table", "values", values, "a list of factors")
-    checked = tuple(number("from_table", "values", value, at_least=0) for value in cast("Iterable[object]", values))
+    given = items_of("from_table", "values", values, "a list of factors")
+    checked = tuple(number("from_table", "values", value, at_least=0) for value in given)
     if not checked:
-        raise refuse("from_table", "values", [], "at least one factor")
+        raise refuse("from_table", "values", values, "at least one factor")
     return checked

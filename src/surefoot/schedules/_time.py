@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from surefoot._checks import integer, number, refuse, refuse_type
+from surefoot.schedules._lengths import MOST
 
 _UNITS = {
     **dict.fromkeys(("d", "day", "days"), 86_400),
@@ -32,13 +33,18 @@ def parse_duration(duration: float | str) -> float:
         >>> parse_duration("2h"), parse_duration("1h 30m"), parse_duration("2:30:00"), parse_duration(90)
         (7200.0, 5400.0, 9000.0, 90.0)
     """
+    return _checked("parse_duration", "duration", duration)
+
+
+def _checked(where: str, argument: str, duration: object) -> float:
+    """Return a time in seconds, or raise."""
     if not isinstance(duration, str):
-        if isinstance(duration, bool) or not isinstance(duration, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise refuse_type("parse_duration", "duration", duration, _ALLOWED)
-        return number("parse_duration", "duration", duration, above=0, cure=f"It is {_ALLOWED}.")
+        if isinstance(duration, bool) or not isinstance(duration, int | float):
+            raise refuse_type(where, argument, duration, _ALLOWED)
+        return number(where, argument, duration, above=0, cure=f"It is {_ALLOWED}.")
     seconds = _seconds(duration.strip().lower())
     if not seconds:
-        raise refuse("parse_duration", "duration", duration, _ALLOWED)
+        raise refuse(where, argument, duration, _ALLOWED)
     return seconds
 
 
@@ -80,7 +86,7 @@ def step_at_time(elapsed: float, total_time: float | str, total_steps: int) -> f
         >>> schedule(step_at_time(1800, "2h", 1000)), schedule(step_at_time(9000, "2h", 1000))
         (0.75, 0.0)
     """
-    seconds = parse_duration(total_time)
-    steps = integer("step_at_time", "total_steps", total_steps, at_least=1)
+    seconds = _checked("step_at_time", "total_time", total_time)
+    steps = integer("step_at_time", "total_steps", total_steps, at_least=1, at_most=MOST)
     share = number("step_at_time", "elapsed", elapsed) / seconds
     return steps * min(max(share, 0.0), 1.0)

@@ -13,6 +13,7 @@ from surefoot.schedules._lengths import Length, Run, own_steps
 from surefoot.schedules._schedule import Schedule, set_field, set_length
 from surefoot.schedules._shapes import cosine, set_share, whole_times
 
+_MOST_GROWTH = 10**9  # of a cycle over the one before: no second cycle is reached, and the powers stay floats
 _TRIANGLES = ("triangular", "triangular2", "exp_range")
 
 
@@ -31,7 +32,7 @@ class cosine_restarts(Schedule):  # noqa: N801 - users call it
     Args:
         first_steps: the length of the first cycle.
         length: how long; None is the rest of the run.
-        length_factor: what the length of a cycle is multiplied by for the next, at least 1.
+        length_factor: what the length of a cycle is multiplied by for the next, at least 1 and at most 1e9.
         height_factor: what the height above `to` is multiplied by for the next cycle, above 0 and at most 1.
         to: the factor at the end of each cycle, between 0 and 1.
 
@@ -63,7 +64,8 @@ class cosine_restarts(Schedule):  # noqa: N801 - users call it
         set_steps(self, "first_steps")
         set_length(self, "length")
         cure = "Cycles that get shorter would end in infinitely many restarts."
-        set_field(self, "length_factor", number(name, "length_factor", self.length_factor, at_least=1, cure=cure))
+        factor = number(name, "length_factor", self.length_factor, at_least=1, at_most=_MOST_GROWTH, cure=cure)
+        set_field(self, "length_factor", factor)
         set_field(self, "height_factor", number(name, "height_factor", self.height_factor, above=0, at_most=1))
         set_share(self, "to")
 
