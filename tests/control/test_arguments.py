@@ -40,14 +40,21 @@ CONTROLLERS = {
         {"rewind": Kept()},
         {"recover": 2, "warmup": 2, "attempts": 50},
     ],
+    "Greedy": [
+        {},
+        {"patience": 1, "factor": 0.5, "cooldown": 2, "warmup": 2, "window": 3},
+        {"mode": "max", "relative": False, "patience": 1, "min_lr": 0.01, "max_lr": 2.0},
+    ],
     "Manual": [{}],
     "Plateau": [
         {},
         {"patience": 1, "factor": 0.5},
         {"mode": "max", "relative": False, "patience": 1, "cooldown": 2, "stop_after": 5, "min_lr": 0.01},
     ],
+    "TrendPlateau": [{}, {"window": 3, "patience": 1, "mode": "max", "relative": False, "min_lr": 0.01}],
 }
-OTHERS = {"Controller", "Decision", "Reading", "Snapshots"}  # what controllers are made of
+# What controllers are made of; and a Chain, which has no arguments but other controllers (test_chain.py).
+OTHERS = {"Chain", "Controller", "Decision", "Reading", "Snapshots", "flat"}
 STAYS_ABOVE_0 = set()  # controllers of which the docs say so
 # Every public method of a controller beside the protocol's, with arguments that work.
 QUESTIONS = {"is_gain"}  # methods that change nothing

@@ -9,6 +9,8 @@ from surefoot._checks import integer, number, one_of
 from surefoot.control._controller import Controller, Decision, Reading
 from surefoot.control._metric import check_flag, check_monitor, is_gain, watched, within
 
+_LARGE = 1e300  # what is beyond is averaged as this: a sum of them is a float
+
 
 class Greedy(Controller):
     """Divide the learning rate by `factor` after `patience` gains in a row, multiply it after as many readings without.
@@ -134,7 +136,7 @@ class Greedy(Controller):
     def _averaged(self, value: float) -> float:
         if self.window == 1 or not math.isfinite(value):
             return value
-        self.recent.append(value)
+        self.recent.append(max(-_LARGE, min(_LARGE, value)))
         del self.recent[: -self.window]
         return sum(self.recent) / len(self.recent)
 

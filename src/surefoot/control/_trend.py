@@ -10,6 +10,8 @@ from surefoot._checks import integer, number, one_of
 from surefoot.control._controller import Controller, Decision, Reading
 from surefoot.control._metric import check_flag, check_monitor, margin, watched, within
 
+_LARGE = 1e140  # what is beyond is taken for this: a sum of its squares is a float
+
 
 def student_quantile(probability: float, degrees: float) -> float:
     """Return the value below which Student's t lies with a probability of at least 0.5.
@@ -163,6 +165,7 @@ class TrendPlateau(Controller):
         self.readings += 1
         if math.isfinite(value):
             self.count += 1
+            value = max(-_LARGE, min(_LARGE, value))
             away = value - self.mean
             self.mean += away / self.count
             self.squares += away * (value - self.mean)
