@@ -168,7 +168,7 @@ def check_plans(where: str, argument: str, value: object, groups: int, cure: str
     given = tuple(cast("Sequence[Any]", value)) if isinstance(value, list | tuple) else None
     if given is None or not all(isinstance(schedule, Schedule) for schedule in given):
         allowed = "a schedule of surefoot.schedules, or a list with one for each parameter group"
-        raise refuse_type(where, argument, value, allowed, cure)
+        raise refuse_type(where, argument, cast("object", value), allowed, cure)
     if len(given) != groups:
         allowed = f"one schedule, or a list with one for each parameter group, of which there are {groups}"
         raise refuse(where, argument, list(given), allowed)

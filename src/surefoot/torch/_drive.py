@@ -193,7 +193,13 @@ class TorchLearningRate(Changeable):
         """
         updates = self._updates
         if updates.count:
-            self._count()
+            if self._deadline is None:
+                self.step_count = step = self.step_count + updates.count
+                updates.count = self._idle_calls = 0
+                if metrics is None and not named and self._write_all(step):
+                    return  # the way of nearly all steps of nearly all runs: one function, and no other call
+            else:
+                self._count()
         else:
             self._note_idle()
         if metrics is None and not named:
@@ -245,6 +251,7 @@ class TorchLearningRate(Changeable):
         if _owners.get(optimizer, _nobody)() is self:
             del _owners[optimizer]
             self._is_released = True
+            self._bind()
             self._updates.remove()
             if self._log:
                 self._log.close()
@@ -349,6 +356,7 @@ class TorchLearningRate(Changeable):
         """Make the function anew that writes the rates of a step."""
         rate = self._rate
         self._write_rates = writer_of(self.optimizer, rate.base_lrs, self._factors_at, rate.factor, self._tensors)
+        self._write_all = self._write_rates if self._momentum is None and not self._is_released else _write_nothing
 
     def _write(self) -> None:
         """Write the rates of the present step to the optimizer, and its momentum."""
@@ -365,6 +373,12 @@ class TorchLearningRate(Changeable):
 
 
 Scheduler = TorchLearningRate
+
+
+def _write_nothing(step: float) -> bool:
+    """Stand in for what writes all that a step changes, where that is more than the rates, or nothing."""
+    del step
+    return False
 
 
 def _nobody() -> None:
