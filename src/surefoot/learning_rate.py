@@ -378,7 +378,7 @@ class LearningRate:
             states = [dict(state) for state in state_dict["controllers"]]
             saved = [state.pop("kind") for state in states]
             changes = [Change(**change) for change in state_dict["changes"]]
-            plans = self._plans.loaded(state_dict["schedule"], state_dict.get("replaced"), len(bases))
+            plans = self._plans.loaded(state_dict.get("schedule"), state_dict.get("replaced"), len(bases))
         except StateError:
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:

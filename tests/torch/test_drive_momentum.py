@@ -106,6 +106,18 @@ def test_rate_and_momentum_are_those_of_torchs_cycles(make, up, down, shape, the
         assert a == pytest.approx(b, rel=0, abs=1e-12)
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_the_optimizers_of_surefoot_take_a_momentum_that_changes_as_torchs(nesterov):
+    """Also one that was built without, as torch's schedulers allow."""
+    weights = []
+    for kind in (torch.optim.SGD, surefoot.torch.SGD):
+        optimizer = kind([weight()], lr=0.5, momentum=0.9 if nesterov else 0.0, nesterov=nesterov)
+        lr = drive(optimizer, sf.one_cycle(), total_steps=N, momentum=sf.one_cycle_momentum())
+        train(optimizer, lr, 20)
+        weights.append(optimizer.param_groups[0]["params"][0].detach())
+    assert torch.allclose(*weights, atol=1e-6)
+
+
 def test_the_first_values_are_written_at_once():
     optimizer = sgd()
     drive(optimizer, sf.one_cycle(), total_steps=N, momentum=sf.one_cycle_momentum())

@@ -207,6 +207,23 @@ def test_extend_takes_the_momentum_along():
     assert lr.schedule.length == 40
 
 
+def test_extend_takes_the_momentum_along_in_a_run_whose_length_has_changed_before():
+    momentum = sf.one_cycle_momentum(warmup_steps=10)
+    optimizer, lr = start(momentum=momentum)
+    train(optimizer, lr, 5)
+    lr.replace(linear_decay(), total_steps=40)
+    train(optimizer, lr, 20)
+    lr.extend(60)  # the momentum ended at 20
+    assert optimizer.param_groups[0]["momentum"] == 0.95
+    optimizer, lr = start(momentum=momentum)
+    train(optimizer, lr, 5)
+    lr.cooldown_from(length=5)
+    lr.extend(15)
+    assert lr._momentum.plans.schedules == (sf.one_cycle_momentum(20, warmup_steps=10),)
+    train(optimizer, lr, 5)
+    assert optimizer.param_groups[0]["momentum"] == pytest.approx(0.85)
+
+
 def test_cooldown_from_now_ends_the_run_early():
     optimizer, lr = start(constant())
     train(optimizer, lr, 10)

@@ -55,6 +55,10 @@ class Plans:
         """Return others, for the same run."""
         return Plans(_as_few(schedules), total_steps, self.first)
 
+    def of_run(self, total_steps: int) -> Plans:
+        """Return the same, of a run of so many steps."""
+        return Plans(self.schedules, total_steps, self.given)
+
     def resized(self, groups: int) -> Plans:
         """Return them for more or fewer groups.
 

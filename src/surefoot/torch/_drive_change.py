@@ -100,7 +100,7 @@ class Changeable(Answers):
         self._meet_new_groups()
         change = self._rate.extend(to, self.step_count, cause=cause, position=self._position)
         if self._momentum is not None:
-            self._momentum.use(self._momentum.plans.extended(to, self._at))
+            self._momentum.use(self._momentum.plans.of_run(steps_before).extended(to, self._at))
         return self._end_change(change, steps_before)
 
     def cooldown_from(
