@@ -134,6 +134,17 @@ def test_a_group_added_where_schedules_differ_must_be_told_its_own():
     assert lr.simulate(group=2) == [0.8 * linear_decay(TOTAL)(step) for step in range(TOTAL)]
 
 
+def test_a_state_of_another_schedule_with_more_groups_leaves_nothing_unsaid():
+    other = sgd((0.3, 0.1, 0.2))
+    state = drive(other, cosine_decay(), total_steps=TOTAL).state_dict()
+    optimizer = sgd()
+    lr = drive(optimizer, PLANS, total_steps=TOTAL)
+    optimizer.add_param_group({"params": [weight()], "lr": 0.2})
+    with pytest.raises(ArgumentError, match="group 2 was added"):
+        lr.load_state_dict(state)
+    assert lr.learning_rates == [0.0, 0.1]
+
+
 def test_a_group_that_is_taken_away_leaves_the_others_their_schedules():
     optimizer = sgd((0.3, 0.1, 0.2))
     lr = drive(optimizer, [*PLANS, linear_decay()], total_steps=TOTAL)

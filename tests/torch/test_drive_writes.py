@@ -100,3 +100,15 @@ def test_who_was_released_writes_nothing_any_more(more):
     with pytest.raises(SurefootError, match="released"):
         lr.step()
     assert rates(optimizer) == [0.5]
+
+
+def test_idle_calls_are_counted_from_the_last_update():
+    """Warnings are errors here: a hundred calls in a row without an update would be said."""
+    optimizer = torch.optim.SGD([weight()], lr=0.5)
+    lr = drive(optimizer, PLAN, total_steps=TOTAL)
+    for _ in range(5):
+        for _ in range(60):
+            lr.step()
+        optimizer.step()
+        lr.step()
+    assert lr.step_count == 5
