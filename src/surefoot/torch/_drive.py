@@ -60,11 +60,11 @@ def drive(
 
     A run may also end at a time. With `total_time="2h"` the rate follows the clock: after half of the time it is that of
     half of the schedule, however many updates there were, and from the deadline on that of the end. Lengths stand for
-    their share of `total_steps`, which is a guess then; steps in `at`, `simulate` and the log of changes are meant so,
-    too. The clock starts when this is called; time between a kill and a resume does not count. In a distributed run that
-    of rank 0 decides, which costs a broadcast of one number at each update: some 10 microseconds on CPUs, and on CUDA
-    also a wait for what the device has to do still. Where steps are what counts, count steps: runs of different speed
-    are not comparable otherwise.
+    their share of `total_steps`, which is a guess then; the steps of `at` and `simulate` are meant so, too, and a change
+    has both its step and its `position`. The clock starts when this is called; time between a kill and a resume does not
+    count. In a distributed run that of rank 0 decides, which costs a broadcast of one number at each update: the ranks
+    wait for each other, and with NCCL also for what their devices have to do still. Where steps are what counts, count
+    steps: runs of different speed are not comparable otherwise.
 
     Args:
         optimizer: the optimizer.
