@@ -11,6 +11,7 @@ import surefoot as sf
 import surefoot.optax
 import surefoot.rules
 import torch
+from surefoot.learning_rate import Change
 from surefoot.torch import TorchJob, TorchLearningRate, drive
 from torch import Tensor, nn
 
@@ -82,6 +83,12 @@ optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=found.learning_ra
 driven = drive(optimizer, schedule, total_steps=400)
 assert_type(driven, TorchLearningRate)
 assert_type(driven.learning_rate, float)
+many = drive(
+    optimizer, [schedule, schedule], total_steps=400, momentum=sf.one_cycle_momentum(), total_time="2h", now=lambda: 0.0
+)
+assert_type(many.extend(800, cause="more data"), Change)
+assert_type(many.cooldown_from(length="10%"), Change)
+assert_type(many.replace([schedule, schedule], momentum=sf.one_cycle_momentum()), Change)
 
 # ---- optax
 for rate in (3e-3, 3e-3 * sf.cosine_decay(1000), optax.cosine_decay_schedule(3e-3, 1000)):

@@ -78,6 +78,37 @@ def test_labels_of_multi_transform_have_their_own_base():
         OptaxLearningRate({"head": 0.5, "tail": 0.25}, constant()).write(state)
 
 
+def test_labels_may_have_their_own_schedules():
+    optimizer = optax.multi_transform({"body": ours.sgd(1.0), "head": ours.adam(1.0)}, {"w": "body", "b": "head"})
+    plans = {"body": linear_decay(), "head": constant()}
+    lr = OptaxLearningRate({"head": 0.5, "body": 0.25}, plans, 4)
+    state = optimizer.init(PARAMS)
+    for _ in range(2):
+        state = lr.step(state)
+    assert lr.learning_rates == [0.5, 0.125]
+    assert rates_in(state.inner_states["head"]) == [0.5]
+    assert rates_in(state.inner_states["body"]) == [0.125]
+    assert lr.simulate(group=1) == [0.25 * linear_decay(4)(t) for t in range(4)]
+    resumed = OptaxLearningRate({"head": 0.7, "body": 0.7}, plans, 4)
+    resumed.load_state_dict(json.loads(json.dumps(lr.state_dict())))
+    assert resumed.learning_rates == [0.5, 0.125]
+
+
+@pytest.mark.parametrize(
+    ("base", "schedule", "error"),
+    [
+        (0.1, {"a": constant()}, ArgumentError),
+        ({"a": 0.1, "b": 0.1}, {"a": constant()}, ArgumentError),
+        ({"a": 0.1, "b": 0.1}, {"a": constant(), "c": constant()}, ArgumentError),
+        ({"a": 0.1, "b": 0.1}, [constant(), constant()], ArgumentTypeError),
+        ({"a": 0.1, "b": 0.1}, {"a": constant(), "b": 0.1}, ArgumentTypeError),
+    ],
+)
+def test_schedules_must_be_those_of_the_labels(base, schedule, error):
+    with pytest.raises(error, match="schedule must be"):
+        OptaxLearningRate(base, schedule)
+
+
 def test_one_base_serves_all_parts():
     optimizer = optax.multi_transform({"a": ours.sgd(1.0), "b": ours.adam(1.0)}, {"w": "a", "b": "b"})
     assert rates_in(OptaxLearningRate(0.25, constant()).write(optimizer.init(PARAMS))) == [0.25, 0.25]

@@ -113,4 +113,7 @@ EXAMPLES = [
     linear_decay(100).extend(150, step=50),
     (linear_warmup(10) >> cosine_decay(50, to=0.1)).extend(200, step=40),
     linear_decay(100).extend(150, step=50).extend(190, step=100) * constant(),
+    constant(100).until(50, linear_decay(100)),
+    (linear_warmup("5%") >> cosine_decay()).until(60, 0.3 * linear_decay("80%")).until(90.5, constant(factor=0.1)),
+    constant(20) >> linear_decay(100).until(150, constant(100)),
 ]

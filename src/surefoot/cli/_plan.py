@@ -22,7 +22,7 @@ from surefoot.cli._target import load_file
 if TYPE_CHECKING:
     from surefoot.schedules import Schedule
 
-METHODS = ("clipped", "cooldown_from", "extend", "scaled", "shifted")
+METHODS = ("clipped", "cooldown_from", "extend", "scaled", "shifted", "until")
 LONGEST = 10_000  # letters of an expression
 _OBJECT = re.compile(r"(?P<home>.+\.py|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
 

@@ -48,7 +48,8 @@ def show(ctx: click.Context, /, run: Path, plot: Path | None, as_json: bool) -> 
             raise click.UsageError("The schedule of this run holds a function, so its rates are not known.", ctx)
         from surefoot.report import plot_rates  # noqa: PLC0415 - matplotlib is an extra
 
-        plot_rates(rates, plot, title=str(run), marks=[c["step"] for c in story.changes if c["step"] < len(rates)])
+        marks = [int(story.place(change)) for change in story.changes if story.place(change) < len(rates)]
+        plot_rates(rates, plot, title=str(run), marks=marks)
     click.echo(json.dumps(asdict(story), indent=1) if as_json else _answer(run, story, rates, plot))
 
 
@@ -73,9 +74,10 @@ def _rates(story: Story) -> list[float]:
         schedule = from_dict(story.schedule)
     except ArgumentError:  # functions are not imported just because a file names them
         return []
-    changes, factor, rates = list(story.changes), 1.0, list[float]()
+    changes = [change for change in story.changes if change.get("action") != "replace"]  # which is in the schedule
+    factor, rates = 1.0, list[float]()
     for step in range(story.total_steps):
-        while changes and changes[0]["step"] <= step:
+        while changes and story.place(changes[0]) <= step:
             change = changes.pop(0)
             factor *= change["new"] / change["old"] if change["old"] else 1.0
         rates.append(story.base_lrs[0] * schedule(step) * factor)
@@ -87,8 +89,11 @@ def _answer(run: Path, story: Story, rates: list[float], plot: Path | None) -> s
     resumed = [str(step) for step in story.starts if step]
     again = f", gone on with at step {', '.join(resumed)}" if resumed else ""
     base = ", ".join(f"{lr:g}" for lr in story.base_lrs[:4]) + (", …" if len(story.base_lrs) > 4 else "")
+    length = f"{story.total_steps:,} steps"
+    if story.total_time is not None:
+        length = f"{_show.duration(story.total_time)}, planned as {length}"
     rows = [
-        _show.row("run", f"{run}, {story.total_steps:,} steps{again}", width),
+        _show.row("run", f"{run}, {length}{again}", width),
         _show.row("plan", f"base {base}; {story.plan}", width),
     ]
     if rates:

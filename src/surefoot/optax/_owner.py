@@ -40,7 +40,7 @@ class OptaxLearningRate:
 
     Args:
         base: the rate at which all factors are 1; or a dict by the labels of `optax.multi_transform`.
-        schedule: what multiplies it.
+        schedule: what multiplies it; or a dict by the same labels.
         total_steps: the updates of the whole run; needed if a length of the schedule is open.
         steps_per_epoch: the updates of one pass over the data; needed for lengths in epochs.
         controllers: what watches the readings; see `surefoot.control`.
@@ -75,7 +75,7 @@ class OptaxLearningRate:
     def __init__(
         self,
         base: float | Mapping[str, float],
-        schedule: Schedule,
+        schedule: Schedule | Mapping[str, Schedule],
         total_steps: int | None = None,
         *,
         steps_per_epoch: float | None = None,
@@ -84,7 +84,11 @@ class OptaxLearningRate:
         self._labels = list(base) if isinstance(base, Mapping) else None
         bases = list(base.values()) if isinstance(base, Mapping) else base
         self._rate = LearningRate(
-            bases, schedule, total_steps, steps_per_epoch=steps_per_epoch, controllers=controllers
+            bases,
+            self._by_label(schedule),
+            total_steps,
+            steps_per_epoch=steps_per_epoch,
+            controllers=controllers,
         )
         if self._labels is None and len(self._rate.base_lrs) > 1:
             cure = 'As in `OptaxLearningRate({"encoder": 1e-4, "head": 1e-3}, ...)`.'
@@ -92,6 +96,21 @@ class OptaxLearningRate:
         self.step_count = 0
         self.decisions: list[Decision] = []
         self.should_stop = False
+
+    def _by_label(self, schedule: Schedule | Mapping[str, Schedule]) -> Schedule | list[Schedule]:
+        """Return one schedule for all labels, or a list in their order."""
+        labels, cure = self._labels, 'As in `OptaxLearningRate({"a": 1e-4, "b": 1e-3}, {"a": plan, "b": other}, ...)`.'
+        if isinstance(schedule, Mapping):
+            if labels is None or set(schedule) != set(labels):
+                allowed = (
+                    f"a dict with the labels of `base`, {labels}" if labels else "a schedule, as `base` is a number"
+                )
+                raise refuse("OptaxLearningRate", "schedule", schedule, allowed, cure)
+            return [schedule[label] for label in labels]
+        if not isinstance(schedule, Schedule):  # pyright: ignore[reportUnnecessaryIsInstance]
+            allowed = "a schedule, or a dict of labels and schedules: optax has labels in place of parameter groups"
+            raise refuse_type("OptaxLearningRate", "schedule", schedule, allowed, cure)
+        return schedule
 
     @property
     def learning_rate(self) -> float:
@@ -105,7 +124,7 @@ class OptaxLearningRate:
 
     @property
     def schedule(self) -> Schedule:
-        """The schedule, with lengths in steps."""
+        """The schedule, with lengths in steps; that of the first label."""
         return self._rate.schedule
 
     @property
@@ -213,7 +232,7 @@ class OptaxLearningRate:
         self.should_stop = False
 
     def __repr__(self) -> str:
-        return f"<OptaxLearningRate {self.learning_rate:g} at step {self.step_count} of {self.schedule!r}>"
+        return f"<OptaxLearningRate {self.learning_rate:g} at step {self.step_count} of {self._rate.plan}>"
 
 
 def _holds_rate(node: Any) -> bool:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -46,7 +46,15 @@ class DecisionLog:
             ) from error
         self._is_broken = False
 
-    def start(self, step: int, total_steps: int, state: Mapping[str, Any], schedule: Mapping[str, Any]) -> None:
+    def start(
+        self,
+        step: int,
+        total_steps: int,
+        state: Mapping[str, Any],
+        schedule: Mapping[str, Any],
+        *,
+        total_time: float | None = None,
+    ) -> None:
         """Note that a run begins, or goes on, at a step with this state of its learning rate.
 
         Args:
@@ -54,17 +62,27 @@ class DecisionLog:
             total_steps: of the run as it is planned.
             state: the `state_dict` of the learning rate: its decisions so far replace those in the log.
             schedule: its JSON form; empty if it has none.
+            total_time: the seconds of a run that ends at a time.
         """
-        plan = {
-            **{name: state[name] for name in ("base_lrs", "changes")},
-            "plan": state["schedule"],
-            "schedule": schedule,
-        }
-        self._add({"kind": "start", "step": step, "total_steps": total_steps, **plan})
+        known = {name: state[name] for name in ("base_lrs", "changes")}
+        plan = _plan(total_steps, state["schedule"], schedule, total_time)
+        self._add({"kind": "start", "step": step, **known, **plan})
 
     def add(self, change: Mapping[str, Any]) -> None:
         """Append one decision."""
         self._add({"kind": "change", **change})
+
+    def replace(
+        self,
+        change: Mapping[str, Any],
+        total_steps: int,
+        plan: str,
+        schedule: Mapping[str, Any],
+        *,
+        total_time: float | None = None,
+    ) -> None:
+        """Append that the schedule was replaced; the arguments are as in `start`, `plan` is the new one in words."""
+        self._add({"kind": "replace", "change": dict(change), **_plan(total_steps, plan, schedule, total_time)})
 
     def _add(self, entry: Mapping[str, Any]) -> None:
         """Write one line; a full disk costs the record, said once, never the run."""
@@ -87,18 +105,25 @@ class DecisionLog:
         self.close()
 
 
+def _plan(total_steps: int, plan: str, schedule: Mapping[str, Any], total_time: float | None) -> dict[str, Any]:
+    """Return what an entry says of the plan."""
+    known = {"total_steps": total_steps, "plan": plan, "schedule": schedule}
+    return known if total_time is None else {**known, "total_time": total_time}
+
+
 @dataclass(frozen=True, slots=True)
 class Story:
     """What a decision log tells: how the run was planned, and what was decided.
 
     Attributes:
         base_lrs: of each parameter group.
-        plan: the schedule, in words.
-        schedule: the same in its JSON form, with lengths in steps; empty if it has none.
+        plan: the schedule, in words; of several, as a list.
+        schedule: the same in its JSON form, with lengths in steps; empty if it has none. Of several, the first group's.
         total_steps: of the run as it was planned.
         changes: the decisions that hold, oldest first: what a run decided after the step from which it was resumed does
             not.
         starts: the steps at which the run began or went on.
+        total_time: the seconds of a run that ends at a time: steps of the schedule are shares of it.
     """
 
     base_lrs: list[float]
@@ -107,14 +132,21 @@ class Story:
     total_steps: int
     changes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     starts: list[int] = field(default_factory=list[int])
+    total_time: float | None = None
 
     def factor(self, step: float) -> float:
-        """Return the product of the controllers' factors with which the update at `step` was made."""
+        """Return the product of the controllers' factors with which the update at a step of the schedule was made."""
         product = 1.0
         for change in self.changes:
-            if change["step"] <= step and change["old"]:
+            if self.place(change) <= step and change["old"] and change.get("action") != "replace":
                 product *= change["new"] / change["old"]
         return product
+
+    @staticmethod
+    def place(change: Mapping[str, Any]) -> float:
+        """Return the step of the schedule at which something was decided."""
+        position = change.get("position")
+        return change["step"] if position is None else position
 
 
 def read_decisions(folder: str | Path) -> Story:
@@ -137,7 +169,10 @@ def read_decisions(folder: str | Path) -> Story:
                 starts = [*(story.starts if story else ()), entry.pop("step")]
                 story = Story(**entry, starts=starts)
             elif story is not None:
-                story.changes.append({"step": entry["step"], "old": entry["old"], "new": entry["new"], **entry})
+                change = entry.pop("change") if kind == "replace" else entry
+                story.changes.append({"step": change["step"], "old": change["old"], "new": change["new"], **change})
+                if kind == "replace":
+                    story = replace(story, **entry)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             if number == len(lines):
                 break

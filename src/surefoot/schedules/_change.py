@@ -1,4 +1,4 @@
-"""Schedules that are changed: moved in time, kept within bounds, made longer, cooled down from a step on."""
+"""Schedules that are changed: moved in time, kept within bounds, made longer, cooled down or replaced from a step on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Self
 from surefoot._checks import number, one_of, refuse
 from surefoot._errors import ArgumentError
 from surefoot.schedules._arrays import SCALAR, Ops
-from surefoot.schedules._compose import check_parts, operand
+from surefoot.schedules._compose import Join, check_parts, operand
 from surefoot.schedules._lengths import MOST, Length, Run, check_length, exact_steps, nearest_step, own_steps
 from surefoot.schedules._schedule import Schedule, set_field
-from surefoot.schedules._shapes import COOLDOWNS, falling, progress
+from surefoot.schedules._shapes import COOLDOWNS, constant, falling, progress
 
 # ruff: noqa: SLF001 - a composition asks its parts what only the library may ask
 # pyright: reportPrivateUsage=false
@@ -234,6 +234,57 @@ class Cooldown(Schedule):
             shown.append(repr(self.decay_steps))
         shown += [f"to={self.to!r}"] * (self.to != 0) + [f"shape={self.shape!r}"] * (self.shape != "1-sqrt")
         return f"{operand(self.schedule)}.cooldown_from({', '.join(shown)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Until(Schedule):
+    """One schedule up to `step`, and another from there on; both count from the same step 0."""
+
+    schedule: Schedule
+    step: float
+    then: Schedule
+    length: Length | None = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_parts(self, "schedule", (self.schedule,))
+        check_parts(self, "then", (self.then,))
+        step = number("until", "step", self.step, above=0)
+        set_field(self, "step", int(step) if step.is_integer() else step)
+        length = self.then.length
+        set_field(self, "length", max(length, self.step) if isinstance(length, int | float) else None)
+
+    def _at(self, ops: Ops, step: Any) -> Any:
+        if ops.is_scalar:
+            return self.schedule._at(ops, step) if step < self.step else self.then._at(ops, step)
+        return ops.where(step < self.step, self.schedule._at(ops, step), self.then._at(ops, step))
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether all lengths are known in steps."""
+        return self.schedule.is_resolved and self.then.is_resolved
+
+    def _takes_rest(self) -> bool:
+        return self.then._takes_rest()
+
+    def _span(self, run: Run) -> Fraction | None:
+        span = self.then._span(run)
+        return None if span is None else max(span, Fraction(self.step))
+
+    def _resolve(self, run: Run, start: float, length: float) -> Self:
+        schedule = self.schedule
+        if not schedule.is_resolved:  # one that is resolved may be longer than this run: it is cut short here
+            schedule = schedule._resolve(run, start, schedule._wanted(run, run.total_steps - start))
+        return type(self)(schedule, self.step, self.then._resolve(run, start, self.then._wanted(run, length)))
+
+    def _extend(self, to: float, step: float) -> Schedule:
+        then, end = self.then, _steps(self.then.length)
+        if end > self.step:
+            return type(self)(self.schedule, self.step, then._extend(to, max(step, self.step)))
+        last = constant(to - end, factor=float(then._at(SCALAR, end)))  # it has ended before it began
+        return type(self)(self.schedule, self.step, Join((then, last)))
+
+    def __repr__(self) -> str:
+        return f"{operand(self.schedule)}.until({self.step!r}, {self.then!r})"
 
 
 def _steps(length: Length | None) -> float:

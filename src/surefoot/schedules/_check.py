@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from surefoot._checks import integer, number, refuse_type
 from surefoot._errors import ArgumentError
-from surefoot.schedules._change import Clipped, Cooldown, Shifted, Stretched
+from surefoot.schedules._change import Clipped, Cooldown, Shifted, Stretched, Until
 from surefoot.schedules._compose import Join, Product, Scaled
 from surefoot.schedules._lengths import MOST
 from surefoot.schedules._points import from_function
@@ -283,6 +283,10 @@ def _leaves(schedule: Schedule | None, start: float) -> Iterator[tuple[Schedule,
             for leaf, *ends in _leaves(inner, 0.0):
                 first, last = (start + (t if t < step else step + (t - step) * slower) for t in ends)
                 yield leaf, first, last
+        case Until(schedule=before, step=step, then=after):
+            change = start + step
+            yield from ((leaf, a, min(b, change)) for leaf, a, b in _leaves(before, start) if a < change)
+            yield from ((leaf, max(a, change), b) for leaf, a, b in _leaves(after, start) if b > change)
         case _:
             yield schedule, start, start + _number(schedule)
 

@@ -12,6 +12,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
 from surefoot.schedules._arrays import SCALAR, Ops
+from surefoot.schedules._change import Until
 from surefoot.schedules._compose import Join
 from surefoot.schedules._points import from_function
 from surefoot.schedules._schedule import Schedule
@@ -42,27 +43,35 @@ def fast(schedule: Schedule) -> Callable[[float], float]:
 
 
 def _written(schedule: Schedule) -> Callable[[float], float]:
-    if isinstance(schedule, Join):
-        *first, last = schedule.pieces
-        function = _written(last)
-        for piece in reversed(first):
-            function = _either(_written(piece), piece.length, function)
-        return function
-    if any(isinstance(part, from_function) for part in _parts(schedule)):
-        return lambda step: schedule._at(SCALAR, step)  # it would be asked about a symbol
-    lines: list[str] = []
+    """Return one function: pieces that are joined are branches of it."""
     constants: dict[str, Any] = {"cos": math.cos, "sqrt": math.sqrt, "log": math.log, "take": SCALAR.take}
-    result = schedule._at(_ops(lines, constants), _Symbol("step", lines))
-    source = "\n    ".join(["def function(step):", *lines, f"return {_text(result)}"])
-    exec(source, constants)  # noqa: S102 - what was written down above, from numbers and names of our own
+    pieces = schedule.pieces if isinstance(schedule, Join) else (schedule,)
+    source = ["def function(step):"]
+    for piece in pieces[:-1]:
+        length = _text(piece.length)
+        source += [
+            f" if step < {length}:",
+            *(f"  {line}" for line in _lines(piece, constants)),
+            f" step = step - {length}",
+        ]
+    source += [f" {line}" for line in _lines(pieces[-1], constants)]
+    exec("\n".join(source), constants)  # noqa: S102 - what was written down, from numbers and names of our own
     return constants["function"]
 
 
-def _either(first: Callable[[float], float], length: Any, then: Callable[[float], float]) -> Callable[[float], float]:
-    def function(step: float) -> float:
-        return first(step) if step < length else then(step - length)
-
-    return function
+def _lines(schedule: Schedule, constants: dict[str, Any]) -> list[str]:
+    """Return the lines of a function that return the value of a schedule at `step`."""
+    if isinstance(schedule, Until):
+        first = [f" {line}" for line in _lines(schedule.schedule, constants)]
+        return [f"if step < {_text(schedule.step)}:", *first, *_lines(schedule.then, constants)]
+    if any(isinstance(part, from_function) for part in _parts(schedule)):  # it would be asked about a symbol
+        name = f"given{len(constants)}"
+        constants[name] = schedule._at
+        constants["scalar"] = SCALAR
+        return [f"return {name}(scalar, step)"]
+    lines: list[str] = []
+    result = schedule._at(_ops(lines, constants), _Symbol("step", lines))
+    return [*lines, f"return {_text(result)}"]
 
 
 def _parts(value: Any) -> Iterable[Any]:
@@ -135,7 +144,7 @@ def _ops(lines: list[str], constants: dict[str, Any]) -> Ops:
         return write(above if low == -math.inf else f"{low!r} if {x} < {low!r} else {above}")
 
     def take(values: tuple[float, ...], index: Any) -> Any:
-        name = f"table{len(constants)}"
+        name = f"table{len(constants)}"  # of all pieces
         constants[name] = values
         return write(f"take({name}, {_text(index)})")
 

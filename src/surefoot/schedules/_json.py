@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from surefoot._checks import nearest, refuse, refuse_type
-from surefoot.schedules._change import Clipped, Cooldown, Shifted, Stretched
+from surefoot.schedules._change import Clipped, Cooldown, Shifted, Stretched, Until
 from surefoot.schedules._compose import Join, Product, Scaled
 from surefoot.schedules._cycles import one_cycle, one_cycle_momentum, warmup_stable_decay
 from surefoot.schedules._laws import inverse_time_decay, noam, power_decay, rex, step_decay
@@ -56,6 +56,7 @@ KINDS: dict[str, type[Schedule]] = {
         Shifted,
         step_decay,
         Stretched,
+        Until,
         warmup_stable_decay,
     )
 }

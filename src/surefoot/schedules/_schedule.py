@@ -40,6 +40,7 @@ class Schedule:
     - `0.5 * a` scales, `a * b` multiplies two schedules step by step.
     - `a.shifted(steps)`, `a.clipped(low, high)`: later or earlier, and within bounds.
     - `a.extend(to)`, `a.cooldown_from(step)`: a longer run, and a fall to the end from any step.
+    - `a.until(step, b)`: another schedule from a step on, for a run that is going on.
 
     Lengths are a number of steps, a share of the run (`"5%"`), epochs (`"3 epochs"`) or None, the rest of the run.
     `resolve` turns them into steps. Before step 0 a schedule has its first value, after its end it holds its last: it
@@ -273,6 +274,30 @@ class Schedule:
         from surefoot.schedules._change import Cooldown  # noqa: PLC0415 - as above
 
         return Cooldown(self, step, length, to=to, shape=shape)
+
+    def until(self, step: float, then: Schedule) -> Schedule:
+        """Return the schedule up to `step`, and another from there on; both count from the same step 0.
+
+        Use it for what a run did before it got another schedule and what it does since: `lr.replace` of a running
+        `surefoot.torch.drive` makes one. The factor jumps at `step` if the two differ there. In a plan `a >> b` says
+        mostly better what is meant: there `b` counts from its own start.
+
+        Args:
+            step: the first step of the other schedule, above 0.
+            then: the other schedule.
+
+        Raises:
+            ArgumentError: if an argument is not allowed.
+
+        Examples:
+            >>> from surefoot.schedules import constant, linear_decay
+            >>> changed = constant(100).until(50, linear_decay(100))
+            >>> changed(49), changed(50), changed(75)
+            (1.0, 0.5, 0.25)
+        """
+        from surefoot.schedules._change import Until  # noqa: PLC0415 - as above
+
+        return Until(self, step, then)
 
     def _extend(self, to: float, step: float) -> Schedule:
         """Return this schedule, which is resolved, with the greater length `to`, and the same values up to `step`."""

@@ -53,10 +53,20 @@ def mean_over_ranks(step: int, learning_rate: float, metrics: Mapping[str, Any])
     return {name: sum(column) / len(column) for name, column in zip(names, zip(*values, strict=True), strict=True)}
 
 
+def of_rank_0(value: float) -> float:
+    """Return a number of rank 0 to all processes, which must all call it. It waits for the device, if that is CUDA."""
+    held = torch.tensor([value], dtype=torch.float64, device=_device())
+    dist.broadcast(held, src=0)  # pyright: ignore[reportUnknownMemberType]
+    return float(held.item())
+
+
+def _device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+
+
 def _gather(numbers: list[float]) -> list[list[float]]:
     """Return the numbers of every rank, in their order."""
-    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
-    mine = torch.tensor(numbers, dtype=torch.float64, device=device)
+    mine = torch.tensor(numbers, dtype=torch.float64, device=_device())
     rows = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
     dist.all_gather(rows, mine)  # pyright: ignore[reportUnknownMemberType]
     return [row.tolist() for row in rows]  # pyright: ignore[reportUnknownMemberType]
