@@ -21,6 +21,7 @@ except ImportError as _error:
 
     raise missing_extra("optax", "jax") from _error
 
+from surefoot.optax._job import JaxJob as JaxJob
 from surefoot.optax._optimizers import adadelta as adadelta
 from surefoot.optax._optimizers import adagrad as adagrad
 from surefoot.optax._optimizers import adam as adam
@@ -39,6 +40,7 @@ from surefoot.optax._transformation import RuleState as RuleState
 from surefoot.optax._transformation import from_rule as from_rule
 
 __all__ = [
+    "JaxJob",
     "OptaxLearningRate",
     "PlateauState",
     "RuleState",
