@@ -65,7 +65,9 @@ def conv(key):
 
 def conv_loss(params, batch):
     x, y = batch
-    x = jax.lax.conv_general_dilated(x[..., None], params["kernel"], (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+    x = jax.lax.conv_general_dilated(
+        x[..., None], params["kernel"], (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC")
+    )
     return cross_entropy(jnp.tanh(x).mean(1) @ params["out"], y)
 
 
@@ -105,6 +107,6 @@ JOBS = {
     "labels": {"optimizer": by_label},
     "rate in the state": {"optimizer": optax.inject_hyperparams(optax.adamw)},
     "a key in the state": {"optimizer": lambda rate: optax.noisy_sgd(rate, 0.01, 0.5, key=jax.random.key(5))},
-    "parameters in the state": {"optimizer": lambda rate: optax.contrib.schedule_free_sgd(rate)},
+    "parameters in the state": {"optimizer": optax.contrib.schedule_free_sgd},
     "reads the loss": {"optimizer": lambda rate: optax.chain(optax.adam(rate), optax.contrib.reduce_on_plateau())},
 }

@@ -43,9 +43,7 @@ class Samples:
     def split(self, size: int) -> list[tuple[int, Any]]:
         """Return all samples in order as batches of `size`, and of what is left over, each with its number of samples."""
         starts = range(0, self.count, size)
-        return [
-            (min(size, self.count - i), jax.tree.map(lambda a, i=i: a[i : i + size], self.tree)) for i in starts
-        ]
+        return [(min(size, self.count - i), jax.tree.map(lambda a, i=i: a[i : i + size], self.tree)) for i in starts]
 
 
 class Order:

@@ -324,26 +324,32 @@ class JaxJob:
         """Return parameters, after a look at two of them: the same key must give the same."""
         one, two = (self._init(_keys(0)[0]) for _ in range(2))
         leaves = jax.tree.leaves(one)
-        kinds = [f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__ for leaf in leaves]
-        if not leaves or not all(hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
+        kinds = [
+            f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__ for leaf in leaves
+        ]
+        if not leaves or not all(
+            hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves
+        ):
             cure = "Let `loss` close over what is not trained (functions, integers)."
             raise refuse_type(_WHERE, "init", kinds, "a function that returns a tree of floating arrays", cure)
         if _fingerprint(one) != _fingerprint(two):
             cure = "Draw them with jax.random from the key that it is given."
-            raise refuse(_WHERE, "init", name_of(self._init), "a function of its key: the same one gives the same", cure)
+            raise refuse(
+                _WHERE, "init", name_of(self._init), "a function of its key: the same one gives the same", cure
+            )
         return _own(one)
 
     def _check_functions(self, params: Any) -> None:
         """Trace what will be compiled, so that what does not fit is said now; learn whether there are convolutions."""
         row = np.zeros(self.batch_size, np.int32)
         batch = jax.eval_shape(lambda data: jax.tree.map(lambda array: array[row], data), self._train)
-        text = _traced("loss", self._call, params, batch, _keys(0)[1])
+        text = _traced("loss", self._loss, self._call, params, batch, _keys(0)[1])
         self._is_slow_in_loops = jax.default_backend() == "cpu" and "conv_general_dilated" in text
         if self._metric is not None:
-            _traced("metric", self._metric, params, self._val[0][1])
+            _traced("metric", self._metric, self._metric, params, self._val[0][1])
             return
         try:
-            _traced("loss", self._call, params, self._val[0][1], None)
+            _traced("loss", self._loss, self._call, params, self._val[0][1], None)
         except (TypeError, ValueError) as error:  # what jax.random says to None as a key
             if isinstance(error, SurefootError):
                 raise
@@ -362,24 +368,33 @@ def _called(loss: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
     try:
         parameters = inspect.signature(loss).parameters
     except (TypeError, ValueError):  # some callables have none
-        return lambda params, batch, key: loss(params, batch)
-    needed = [p for p in parameters.values() if p.default is p.empty and p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
-    if "key" in parameters and parameters["key"].kind is not inspect.Parameter.POSITIONAL_ONLY:
-        return lambda params, batch, key: loss(params, batch, key=key)
-    if len(needed) == 3:
+        return _without_key(loss)
+    by_place = [p for p in parameters.values() if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
+    needed = sum(p.default is p.empty for p in by_place)
+    if needed == 3:
         return loss
-    if len(needed) <= 2 <= len(parameters) or any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
-        return lambda params, batch, key: loss(params, batch)
+    if "key" in parameters and needed <= 2:
+        return lambda params, batch, key: loss(params, batch, key=key)
+    if needed <= 2 <= len(by_place) or any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
+        return _without_key(loss)
     raise refuse_type(_WHERE, "loss", loss, "a function loss(params, batch) or loss(params, batch, key)")
 
 
-def _traced(argument: str, function: Callable[..., Any], *arguments: Any) -> str:
+def _without_key(loss: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
+    def call(params: Any, batch: Any, key: Any) -> Any:
+        del key
+        return loss(params, batch)
+
+    return call
+
+
+def _traced(argument: str, given: Callable[..., Any], function: Callable[..., Any], *arguments: Any) -> str:
     """Return the program of a function that returns one number, or say what to do about one that does not."""
     try:
         program, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
         cure = "Use jax.numpy, and leave out float(), .item(), NumPy, and `if` on values."
-        raise refuse_type(_WHERE, argument, name_of(function), "a function that JAX can trace", cure) from error
+        raise refuse_type(_WHERE, argument, name_of(given), "a function that JAX can trace", cure) from error
     shape = getattr(out, "shape", None)
     if shape == () and (argument == "metric" or jnp.issubdtype(out.dtype, jnp.floating)):
         return str(program)

@@ -42,16 +42,17 @@ def maker(factory: Factory, params: Any, rate: float) -> Factory:
     Most factories take the rate as a scalar. Those of `optax.inject_hyperparams` keep it in their state, where a number
     would stay what it was at the start; they take it as a schedule, whose value is then asked for at each update.
     """
-    error: Exception | None = None
+    errors: list[Exception | None] = []
     for make in (factory, lambda scalar: factory(lambda _: scalar)):
         try:
             slow, fast = _first_updates(make, params, (rate, 2.0 * rate))
-        except Exception as caught:  # noqa: BLE001 - whatever a user's factory raises for a scalar or a function
-            error = error or caught
+        except Exception as error:  # noqa: BLE001 - whatever a user's factory raises for a scalar or a function
+            errors.append(error)
             continue
         if any(not np.array_equal(a, b) for a, b in zip(slow, fast, strict=True)):
             return make
-    shown = name_of(factory)
+        errors.append(None)
+    shown, error = name_of(factory), errors[0]
     if isinstance(error, SurefootError):
         raise error
     if error is not None:
@@ -91,7 +92,9 @@ def _first_updates(make: Factory, params: Any, rates: tuple[float, float]) -> li
         updates, after = update(optimizer, jax.tree.map(jnp.ones_like, params), state, params, jnp.ones(()))
         if _types(state) != _types(after):
             cure = "Give its numbers as arrays, with the types that the updates give them."
-            raise refuse("JaxJob", "optimizer", _types(state), f"one whose state keeps its types: {_types(after)}", cure)
+            raise refuse(
+                "JaxJob", "optimizer", _types(state), f"one whose state keeps its types: {_types(after)}", cure
+            )
         return jax.tree.leaves(updates)
 
     return [[np.asarray(leaf) for leaf in first(jnp.asarray(rate, float))] for rate in rates]
