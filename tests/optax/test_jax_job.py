@@ -205,6 +205,7 @@ REFUSED = [
     ({"optimizer": lambda rate: rate}, ArgumentTypeError, "a factory of an optax.GradientTransformation"),
     ({"optimizer": lambda rate: optax.sgd(math.sqrt(rate))}, ArgumentTypeError, "that JAX can trace"),
     ({"optimizer": lambda rate: optax.sgd(optax.linear_schedule(0.0, rate, 9))}, ArgumentError, "follows the rate"),
+    ({"optimizer": lambda rate: optax.MultiSteps(optax.sgd(rate), 4).gradient_transformation()}, ArgumentError, "follows"),
     ({"schedule": lambda step: 1.0}, ArgumentTypeError, "from_function"),
     ({"total_steps": 0}, ArgumentError, "at least 1"),
     ({"batch_size": 53}, ArgumentError, "at most the number of training samples, 52"),

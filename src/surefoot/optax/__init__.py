@@ -1,5 +1,7 @@
 """surefoot for optax: optax's optimizers by name, and any rule as a transformation; the learning rate is in the state.
 
+`JaxJob` is a training run in JAX for `surefoot.find`.
+
 >>> import jax.numpy as jnp, optax
 >>> import surefoot.optax
 >>> optimizer = surefoot.optax.adamw(1e-3)
