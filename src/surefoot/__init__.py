@@ -52,8 +52,10 @@ if TYPE_CHECKING:
     from surefoot.search import FunctionJob as FunctionJob
     from surefoot.search import Job as Job
     from surefoot.search import Progress as Progress
+    from surefoot.search import Transferred as Transferred
     from surefoot.search import Trial as Trial
     from surefoot.search import find as find
+    from surefoot.search import transfer as transfer
 
 __version__ = "0.1.0"
 
@@ -97,7 +99,17 @@ _HOMES = {
         "step_decay",
         "warmup_stable_decay",
     ),
-    "surefoot.search": ("CommandJob", "Found", "FunctionJob", "Job", "Progress", "Trial", "find"),
+    "surefoot.search": (
+        "CommandJob",
+        "Found",
+        "FunctionJob",
+        "Job",
+        "Progress",
+        "Transferred",
+        "Trial",
+        "find",
+        "transfer",
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -122,6 +134,7 @@ __all__ = [
     "StateError",
     "SurefootError",
     "SurefootWarning",
+    "Transferred",
     "Trial",
     "__version__",
     "check",
@@ -147,6 +160,7 @@ __all__ = [
     "power_decay",
     "rex",
     "step_decay",
+    "transfer",
     "warmup_stable_decay",
 ]
 

@@ -1,6 +1,7 @@
 """Find the learning rate: bracket, fork, race, fit, answer with an interval.
 
 find        the front door: a job in, a Found out
+transfer    a known good rate at another batch size, length or width, by known rules; trains nothing
 Job         the four verbs that a training run must offer: start, advance, evaluate, fork
 """
 
@@ -15,6 +16,9 @@ from surefoot.search._function import FunctionJob as FunctionJob
 from surefoot.search._job import CanSave as CanSave
 from surefoot.search._job import Job as Job
 from surefoot.search._job import TrialFailed as TrialFailed
+from surefoot.search._transfer import Transferred as Transferred
+from surefoot.search._transfer import TransferStep as TransferStep
+from surefoot.search._transfer import transfer as transfer
 
 __all__ = [
     "CanSave",
@@ -25,7 +29,10 @@ __all__ = [
     "Job",
     "Progress",
     "Trained",
+    "TransferStep",
+    "Transferred",
     "Trial",
     "TrialFailed",
     "find",
+    "transfer",
 ]
