@@ -65,6 +65,12 @@ jax_job: sf.Job = surefoot.optax.JaxJob(
 )
 
 
+# ---- a rate at another setting
+moved = sf.transfer(0.003, batch_size=(32, 256), tokens=(1e9, 2e9))
+assert_type(moved, sf.Transferred)
+assert_type(moved.interval, tuple[float, float])
+
+
 # ---- other jobs
 def train(learning_rate: float, steps: int, seed: int) -> float:
     return learning_rate / steps + seed
