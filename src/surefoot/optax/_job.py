@@ -61,8 +61,8 @@ class JaxJob:
     place here; give such a loop to `surefoot.FunctionJob`.
 
     All training data lies on the default device. Stretches of steps run inside one compiled loop, so that a small model
-    does not wait for Python. Networks with convolutions are stepped one by one on a CPU, where XLA's loops slow them
-    down a hundredfold.
+    does not wait for Python. Networks with convolutions are stepped one by one on a CPU, where they are slow inside
+    of XLA's loops (jax#12868).
 
     Args:
         init: `init(key)` returns the parameters of a new model, a tree of floating arrays; for a fine-tune

@@ -84,7 +84,7 @@ def _first_updates(make: Factory, params: Any, rates: tuple[float, float]) -> li
     """Return the first updates under gradients of 1 at two rates, or raise."""
 
     @jax.jit
-    def first(rate: Any) -> list[Any]:
+    def first(rate: Any, params: Any) -> list[Any]:  # as an argument: what is closed over becomes part of the program
         optimizer: Any = make(rate)
         if not isinstance(optimizer, optax.GradientTransformation):
             raise refuse_type("JaxJob", "optimizer", optimizer, "a factory of an optax.GradientTransformation")
@@ -97,7 +97,7 @@ def _first_updates(make: Factory, params: Any, rates: tuple[float, float]) -> li
             )
         return jax.tree.leaves(updates)
 
-    return [[np.asarray(leaf) for leaf in first(jnp.asarray(rate, float))] for rate in rates]
+    return [[np.asarray(leaf) for leaf in first(jnp.asarray(rate, float), params)] for rate in rates]
 
 
 def _types(tree: Any) -> list[str]:
