@@ -11,6 +11,7 @@ import optax
 import surefoot as sf
 from surefoot import ArgumentError, ArgumentTypeError, datasets
 from surefoot.optax import JaxJob
+from surefoot.optax._functions import called
 from surefoot.optax._named import NAMED
 from surefoot.torch import TorchJob, _optimizers
 from surefoot.torch.bundled import digits
@@ -173,6 +174,22 @@ def test_a_name_stands_for_the_optimizer_of_optax(name):
     np.testing.assert_allclose(updates[:2], updates[2:], rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (lambda params, batch: (params, batch), (1, 2)),
+        (lambda params, batch, key: (params, batch, key), (1, 2, 3)),
+        (lambda params, batch, rng: (params, batch, rng), (1, 2, 3)),
+        (lambda params, batch, key=None: (params, batch, key), (1, 2, 3)),
+        (lambda params, batch, *, key: (params, batch, key), (1, 2, 3)),
+        (lambda params, batch, scale=5: (params, batch, scale), (1, 2, 5)),
+        (lambda *arguments: arguments, (1, 2)),
+    ],
+)
+def test_a_loss_gets_a_key_where_it_asks_for_one(function, arguments):
+    assert called(function)(1, 2, 3) == arguments
+
+
 def fixed(rate):
     del rate
     return optax.sgd(0.1)
@@ -195,6 +212,7 @@ REFUSED = [
     ({"loss": lambda params, batch: None}, ArgumentTypeError, "returned a NoneType.*Return the loss alone"),
     ({"loss": lambda params, batch: batch[1].sum()}, ArgumentTypeError, "type int32.*differentiated"),
     ({"loss": lambda p, b, key: jax.random.normal(key) * loss(p, b)}, ArgumentError, "key=None.*give a `metric`"),
+    ({"val": (X_VAL[:, :3], Y_VAL)}, TypeError, "(?s)^(?!.*key=None).*3.*6"),  # JAX's own words, of the shapes
     ({"metric": "accuracy"}, ArgumentTypeError, "metric must be a function"),
     ({"metric": lambda params, batch: logits(params, batch[0])}, ArgumentTypeError, "metric must be a function that returns one"),
     ({"goal": "up"}, ArgumentError, "one of max, min"),

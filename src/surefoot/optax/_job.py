@@ -12,8 +12,6 @@ however it is cut into stretches.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -27,9 +25,10 @@ import numpy as np
 
 import optax
 from surefoot._checks import integer, number, one_of, refuse, refuse_type
-from surefoot._errors import SurefootError
 from surefoot.optax._data import Order, Samples
+from surefoot.optax._functions import called, traced
 from surefoot.optax._named import NAMED, Factory, maker, name_of, update
+from surefoot.optax._trees import fingerprint, from_plain, own, plain
 from surefoot.schedules import Schedule, cosine_decay, linear_warmup
 
 STRETCH = 64  # steps that one call of the compiled loop can make; fewer are a number, not another program
@@ -50,7 +49,7 @@ class JaxRun:
     @property
     def model(self) -> Any:
         """A copy of the parameters, to keep."""
-        return _own(self.params)
+        return own(self.params)
 
 
 class JaxJob:
@@ -166,10 +165,10 @@ class JaxJob:
         }
         self._init, self._loss, self._metric = init, loss, metric
         first = self._first_params()
-        self._fingerprint, self._parameters = _fingerprint(first), sum(leaf.size for leaf in jax.tree.leaves(first))
+        self._fingerprint, self._parameters = fingerprint(first), sum(leaf.size for leaf in jax.tree.leaves(first))
         self._make = maker(factory, first, self.default_learning_rate)
         self._template = jax.eval_shape(lambda: (first, self._optimizer(self.default_learning_rate).init(first)))
-        self._call = _called(loss)
+        self._call = called(loss)
         self._check_functions(first)
         self._compiled_judge = jax.jit(self._judge)
         self._compiled_step = jax.jit(self._step, donate_argnums=0)
@@ -187,8 +186,8 @@ class JaxJob:
 
     def start(self, learning_rate: float, *, seed: int) -> JaxRun:
         """Return a new run at step 0; the seed decides initial parameters, data order and noise."""
-        params = _own(self._init(_keys(seed)[0]))
-        return JaxRun(params, _own(self._optimizer(learning_rate).init(params)), learning_rate, seed)
+        params = own(self._init(_keys(seed)[0]))
+        return JaxRun(params, own(self._optimizer(learning_rate).init(params)), learning_rate, seed)
 
     def advance(self, run: JaxRun, factors: Sequence[float]) -> list[float]:
         """Train one step per factor, at `factor` times the rate; return the training losses, NaN after one that is not finite."""
@@ -221,7 +220,7 @@ class JaxJob:
 
     def fork(self, run: JaxRun) -> JaxRun:
         """Return an independent copy of the run, with the same future batches and the same future noise."""
-        params, opt_state = _own((run.params, run.opt_state))
+        params, opt_state = own((run.params, run.opt_state))
         return JaxRun(params, opt_state, run.learning_rate, run.seed, run.step, run.is_diverged)
 
     def save(self, run: JaxRun, path: Path) -> None:
@@ -234,14 +233,14 @@ class JaxJob:
         }
         leaves = jax.tree.leaves((run.params, run.opt_state))
         with path.open("wb") as file:
-            np.savez(file, *[_plain(leaf) for leaf in leaves], about=np.array(json.dumps(about)))
+            np.savez(file, *[plain(leaf) for leaf in leaves], about=np.array(json.dumps(about)))
 
     def load(self, path: Path) -> JaxRun:
         """Return the run that `save` wrote."""
         like, structure = jax.tree.flatten(self._template)
         with np.load(path, allow_pickle=False) as file:
             about: dict[str, Any] = json.loads(str(file["about"]))
-            leaves = [_from_plain(file[f"arr_{i}"], known) for i, known in enumerate(like)]
+            leaves = [from_plain(file[f"arr_{i}"], known) for i, known in enumerate(like)]
         params, opt_state = structure.unflatten(leaves)
         return JaxRun(params, opt_state, **about)
 
@@ -332,27 +331,26 @@ class JaxJob:
         ):
             cure = "Let `loss` close over what is not trained (functions, integers)."
             raise refuse_type(_WHERE, "init", kinds, "a function that returns a tree of floating arrays", cure)
-        if _fingerprint(one) != _fingerprint(two):
+        if fingerprint(one) != fingerprint(two):
             cure = "Draw them with jax.random from the key that it is given."
             raise refuse(
                 _WHERE, "init", name_of(self._init), "a function of its key: the same one gives the same", cure
             )
-        return _own(one)
+        return own(one)
 
     def _check_functions(self, params: Any) -> None:
         """Trace what will be compiled, so that what does not fit is said now; learn whether there are convolutions."""
         row = np.zeros(self.batch_size, np.int32)
         batch = jax.eval_shape(lambda data: jax.tree.map(lambda array: array[row], data), self._train)
-        text = _traced("loss", self._loss, self._call, params, batch, _keys(0)[1])
+        text = traced("loss", self._loss, self._call, params, batch, _keys(0)[1])
         self._is_slow_in_loops = jax.default_backend() == "cpu" and "conv_general_dilated" in text
         if self._metric is not None:
-            _traced("metric", self._metric, self._metric, params, self._val[0][1])
+            traced("metric", self._metric, self._metric, params, self._val[0][1])
             return
         try:
-            _traced("loss", self._loss, self._call, params, self._val[0][1], None)
+            traced("loss", self._loss, self._call, params, self._val[0][1], None)
         except (TypeError, ValueError) as error:  # what jax.random says to None as a key
-            if isinstance(error, SurefootError):
-                raise
+            traced("loss", self._loss, self._call, params, self._val[0][1], _keys(0)[1])  # raises if it is not the key
             cure = f"Leave the noise out there, or give a `metric`. It said: {error}"
             allowed = "a function that can judge the validation data with key=None"
             raise refuse(_WHERE, "loss", name_of(self._loss), allowed, cure) from error
@@ -361,77 +359,3 @@ class JaxJob:
 def _keys(seed: int) -> Any:
     """Return the keys of the initial parameters and of the noise."""
     return jax.random.split(jax.random.key(seed % 2**32))
-
-
-def _called(loss: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
-    """Return the loss as a function of parameters, batch and key, whether it takes a key or not."""
-    try:
-        parameters = inspect.signature(loss).parameters
-    except (TypeError, ValueError):  # some callables have none
-        return _without_key(loss)
-    by_place = [p for p in parameters.values() if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
-    needed = sum(p.default is p.empty for p in by_place)
-    if needed == 3:
-        return loss
-    if "key" in parameters and needed <= 2:
-        return lambda params, batch, key: loss(params, batch, key=key)
-    if needed <= 2 <= len(by_place) or any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
-        return _without_key(loss)
-    raise refuse_type(_WHERE, "loss", loss, "a function loss(params, batch) or loss(params, batch, key)")
-
-
-def _without_key(loss: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
-    def call(params: Any, batch: Any, key: Any) -> Any:
-        del key
-        return loss(params, batch)
-
-    return call
-
-
-def _traced(argument: str, given: Callable[..., Any], function: Callable[..., Any], *arguments: Any) -> str:
-    """Return the program of a function that returns one number, or say what to do about one that does not."""
-    try:
-        program, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
-        cure = "Use jax.numpy, and leave out float(), .item(), NumPy, and `if` on values."
-        raise refuse_type(_WHERE, argument, name_of(given), "a function that JAX can trace", cure) from error
-    shape = getattr(out, "shape", None)
-    if shape == () and (argument == "metric" or jnp.issubdtype(out.dtype, jnp.floating)):
-        return str(program)
-    if shape is None:
-        got, cure = f"a {type(out).__name__}", "Return the loss alone; does it end with `return`?"
-    elif shape:
-        got, cure = f"an array of shape {shape}", "Take the mean over the batch."
-    else:
-        got, cure = f"a number of type {out.dtype}", "Return what can be differentiated."
-    raise refuse_type(_WHERE, argument, f"it returned {got}", "a function that returns one number per batch", cure)
-
-
-def _own(tree: Any) -> Any:
-    """Return copies that nobody else holds, for the compiled step frees what it is given; of types that are not weak."""
-    return jax.tree.map(lambda leaf: jnp.copy(leaf) if _is_key(leaf) else jnp.array(leaf, jnp.result_type(leaf)), tree)
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
-
-
-def _plain(leaf: Any) -> Any:
-    """Return an array of a type that NumPy has itself; bfloat16 goes into float32 and back unchanged."""
-    array = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-    return array if array.dtype.kind in "biufc" else array.astype(np.float32)
-
-
-def _from_plain(array: Any, like: Any) -> Any:
-    if _is_key(like):
-        return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(jnp.zeros((), like.dtype)))
-    return jnp.array(array, like.dtype)
-
-
-def _fingerprint(params: Any) -> str:
-    """Return a short hash of names, shapes and (roughly) values: enough to tell two jobs apart."""
-    parts = [
-        f"{jax.tree_util.keystr(path)}:{jnp.shape(leaf)}:{float(np.abs(np.asarray(leaf, np.float64)).sum()):.6e}"
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    ]
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
