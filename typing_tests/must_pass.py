@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, assert_type
 
 import jax
+import numpy as np
 
 import optax  # pyright: ignore[reportMissingTypeStubs]
 import surefoot as sf
@@ -49,6 +50,26 @@ data = (torch.zeros(64, 1), torch.zeros(64, 1))
 torch_job = TorchJob(model=lambda: nn.Linear(1, 1), loss=loss, train=data, val=data, total_steps=400, optimizer=adam)
 by_name = TorchJob(model=nn.Linear(1, 1), loss=loss, train=data, val=data, total_steps=400, optimizer="adamw")
 searchable: sf.Job = torch_job
+
+
+# ---- a JAX job
+def jax_loss(params: jax.Array, batch: Any) -> jax.Array:
+    return ((params - batch) ** 2).mean()
+
+
+jax_job: sf.Job = surefoot.optax.JaxJob(
+    init=lambda key: jax.random.normal(key, (3,)),
+    loss=jax_loss,
+    train=np.zeros((64, 3)),
+    val=np.zeros((8, 3)),
+    optimizer=lambda rate: optax.adamw(rate, weight_decay=0.1),
+)
+
+
+# ---- a rate at another setting
+moved = sf.transfer(0.003, batch_size=(32, 256), tokens=(1e9, 2e9))
+assert_type(moved, sf.Transferred)
+assert_type(moved.interval, tuple[float, float])
 
 
 # ---- other jobs

@@ -55,9 +55,11 @@ if TYPE_CHECKING:
     from surefoot.search import FunctionJob as FunctionJob
     from surefoot.search import Job as Job
     from surefoot.search import Progress as Progress
+    from surefoot.search import Transferred as Transferred
     from surefoot.search import Trial as Trial
     from surefoot.search import find as find
     from surefoot.search import find_and_train as find_and_train
+    from surefoot.search import transfer as transfer
 
 __version__ = "0.1.0"
 
@@ -101,7 +103,18 @@ _HOMES = {
         "step_decay",
         "warmup_stable_decay",
     ),
-    "surefoot.search": ("CommandJob", "Found", "FunctionJob", "Job", "Progress", "Trial", "find", "find_and_train"),
+    "surefoot.search": (
+        "CommandJob",
+        "Found",
+        "FunctionJob",
+        "Job",
+        "Progress",
+        "Transferred",
+        "Trial",
+        "find",
+        "find_and_train",
+        "transfer",
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -128,6 +141,7 @@ __all__ = [
     "StateError",
     "SurefootError",
     "SurefootWarning",
+    "Transferred",
     "TrendPlateau",
     "Trial",
     "__version__",
@@ -155,6 +169,7 @@ __all__ = [
     "power_decay",
     "rex",
     "step_decay",
+    "transfer",
     "warmup_stable_decay",
 ]
 

@@ -12,6 +12,7 @@ from surefoot._errors import ArgumentError, ArgumentTypeError, SurefootError
 from surefoot.cli._find import find
 from surefoot.cli._simulate import simulate
 from surefoot.cli._story import show
+from surefoot.cli._transfer import transfer
 
 INTERRUPTED = 130
 
@@ -61,9 +62,11 @@ def main() -> None:
     Examples:
       surefoot find digits
       surefoot simulate "linear_warmup('5%') >> cosine_decay(to=0.1)" --steps 1000
+      surefoot transfer 0.003 --batch-size 32 256 --optimizer adam
     """  # noqa: D301 - click's mark for lines to be left as they are
 
 
 main.add_command(find)
 main.add_command(show)
 main.add_command(simulate)
+main.add_command(transfer)

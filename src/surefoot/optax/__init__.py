@@ -1,5 +1,7 @@
 """surefoot for optax: optax's optimizers by name, and any rule as a transformation; the learning rate is in the state.
 
+`JaxJob` is a training run in JAX for `surefoot.find`.
+
 >>> import jax.numpy as jnp, optax
 >>> import surefoot.optax
 >>> optimizer = surefoot.optax.adamw(1e-3)
@@ -21,6 +23,7 @@ except ImportError as _error:
 
     raise missing_extra("optax", "jax") from _error
 
+from surefoot.optax._job import JaxJob as JaxJob
 from surefoot.optax._optimizers import adadelta as adadelta
 from surefoot.optax._optimizers import adagrad as adagrad
 from surefoot.optax._optimizers import adam as adam
@@ -39,6 +42,7 @@ from surefoot.optax._transformation import RuleState as RuleState
 from surefoot.optax._transformation import from_rule as from_rule
 
 __all__ = [
+    "JaxJob",
     "OptaxLearningRate",
     "PlateauState",
     "RuleState",

@@ -2,6 +2,7 @@
 
 find            the front door: a job in, a Found out
 find_and_train  the same, and the model that it leads to
+transfer        a known good rate at another batch size, length or width, by known rules; trains nothing
 Job             the four verbs that a training run must offer: start, advance, evaluate, fork
 """
 
@@ -18,6 +19,9 @@ from surefoot.search._job import Job as Job
 from surefoot.search._job import TrialFailed as TrialFailed
 from surefoot.search._train import Candidate as Candidate
 from surefoot.search._train import Trained as Trained
+from surefoot.search._transfer import Transferred as Transferred
+from surefoot.search._transfer import TransferStep as TransferStep
+from surefoot.search._transfer import transfer as transfer
 
 __all__ = [
     "CanSave",
@@ -29,8 +33,11 @@ __all__ = [
     "Job",
     "Progress",
     "Trained",
+    "TransferStep",
+    "Transferred",
     "Trial",
     "TrialFailed",
     "find",
     "find_and_train",
+    "transfer",
 ]

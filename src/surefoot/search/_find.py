@@ -47,8 +47,8 @@ def find(
     run of fewer than about 235 steps (at a budget of 1.0): there it falls back to a plain grid and says so.
 
     Args:
-        job: what to train: a `surefoot.torch.TorchJob`, a `surefoot.keras.KerasJob`, a `FunctionJob`, a `CommandJob`, or anything
-            with the four verbs.
+        job: what to train: a `surefoot.torch.TorchJob`, `surefoot.keras.KerasJob` or `surefoot.optax.JaxJob`, a
+            `FunctionJob`, a `CommandJob`, or anything with the four verbs.
         budget: training steps to spend on top of the real run, in run equivalents (1.0 = the steps of one real run). It
             is kept to within 10 %. 1.0 is the standard; 1.4 adds a race of two, 2.0 mostly one of three.
         seed: decides initial weights and data order of every trial; the same seed gives the same answer.
@@ -259,7 +259,8 @@ def _check_job(job: object) -> None:
     if missing or isinstance(job, type):
         why = f"a job; this has no {', '.join(missing)}" if missing else "a job, not its class"
         cure = (
-            "Use TorchJob of surefoot.torch, KerasJob of surefoot.keras, surefoot.FunctionJob or surefoot.CommandJob."
+            "Use TorchJob of surefoot.torch, KerasJob of surefoot.keras, JaxJob of surefoot.optax, "
+            "surefoot.FunctionJob or surefoot.CommandJob."
         )
         raise refuse_type("find", "job", job, why, cure)
     one = cast("Job", job)
