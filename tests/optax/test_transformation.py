@@ -31,6 +31,7 @@ PARAMS = {
 EVERY = {
     "adamw": ours.adamw(0.1),
     "dog": ours.dog(),  # looks at the whole model, and has slots that are numbers
+    "prodigy": ours.prodigy(weight_decay=0.1),
     "clipped": ours.from_rule(
         rules.RMSprop(momentum=0.9),
         0.1 * sf.cosine_decay(10),

@@ -32,17 +32,22 @@ NUMBERS: dict[str, Bounds] = {
     "epsilon": {"at_least": 0.0},
     "initial_accumulator_value": {"at_least": 0.0},
     "start": {"at_least": 0.0},
+    "d0": {"above": 0.0},
+    "d_coef": {"above": 0.0},
     "ema_momentum": {"at_least": 0.0, "at_most": 1.0},
 }
 NUMBERS_OR_NONE: dict[str, Bounds] = {
     "weight_decay": {"at_least": 0.0},
+    "beta_3": {"at_least": 0.0, "below": 1.0},
+    "growth_rate": {"at_least": 1.0},
     "clipnorm": {"at_least": 0.0},
     "clipvalue": {"at_least": 0.0},
     "global_clipnorm": {"at_least": 0.0},
     "loss_scale_factor": {"above": 0.0},
 }
 COUNTS_OR_NONE = {"gradient_accumulation_steps": 2, "ema_overwrite_frequency": 1}  # and the least
-SWITCHES = ("nesterov", "centered", "amsgrad", "use_ema", "is_start_absolute")
+SWITCHES = ("nesterov", "centered", "amsgrad", "use_ema", "is_start_absolute", "use_bias_correction")
+SWITCHES += ("safeguard_warmup",)
 OURS: dict[str, Any] = {"lr": None, "decay": 0.0, "style": "keras", "multipliers": None}  # what Keras lacks
 
 

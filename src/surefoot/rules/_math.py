@@ -132,6 +132,16 @@ def dot(x: Any, y: Any) -> Any:
     return namespace_of(product).sum(product)
 
 
+def norm1(x: Any) -> Any:
+    """Return the sum of sizes: over the array, or over the whole model if `x` is its vector.
+
+    >>> norm1(-3.0)
+    3.0
+    """
+    sizes = absolute(x)
+    return namespace_of(sizes).sum(sizes)
+
+
 def leaf_sum(x: Any) -> Any:
     """Return the sum over one array; for the vector of a whole model, one sum per leaf."""
     ops = namespace_of(x)
