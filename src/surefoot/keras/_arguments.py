@@ -46,8 +46,8 @@ NUMBERS_OR_NONE: dict[str, Bounds] = {
     "loss_scale_factor": {"above": 0.0},
 }
 COUNTS_OR_NONE = {"gradient_accumulation_steps": 2, "ema_overwrite_frequency": 1}  # and the least
-SWITCHES = ("nesterov", "centered", "amsgrad", "use_ema", "is_start_absolute", "use_bias_correction")
-SWITCHES += ("safeguard_warmup",)
+SWITCHES = ("nesterov", "centered", "amsgrad", "use_ema", "is_start_absolute")
+SWITCHES_OF_FREE = ("use_bias_correction", "safeguard_warmup")  # of the methods that find their rate
 OURS: dict[str, Any] = {"lr": None, "decay": 0.0, "style": "keras", "multipliers": None}  # what Keras lacks
 
 
@@ -154,6 +154,6 @@ def _checked(where: str, name: str, value: Any, bounds: Mapping[str, Bounds]) ->
             raise refuse_type(where, name, value, "a text or None")
     if limits is not None:
         return number(where, name, as_number(value), **limits)
-    if name in SWITCHES and not isinstance(value, bool):
+    if name in (*SWITCHES, *SWITCHES_OF_FREE) and not isinstance(value, bool):
         raise refuse_type(where, name, value, "True or False")
     return value

@@ -50,8 +50,7 @@ serialize: Any = theirs.serialize
 OURS = {
     kind.__name__.lower(): kind
     for kind in (SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, Nadam, Adamax, Lion, RAdam, DoG, RuleOptimizer)
-}
-OURS |= {kind.__name__.lower(): kind for kind in (DoWG, DAdaptSGD, DAdaptAdam, Prodigy)}
+} | {kind.__name__.lower(): kind for kind in (DoWG, DAdaptSGD, DAdaptAdam, Prodigy)}
 
 
 def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
