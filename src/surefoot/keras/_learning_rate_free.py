@@ -155,7 +155,7 @@ class DAdaptAdam(Named):
 class Prodigy(Named):
     """Adam whose rate is a lower bound of the distance to the solution that grows fast: `surefoot.rules.Prodigy`.
 
-    Use it where no rate is known, for fine-tuning above all, with a schedule that ends at 0.
+    Use it where no rate is known, with a schedule that ends at 0.
 
     Args:
         learning_rate: a factor, a schedule of ours or of Keras, or a function of the number of updates.

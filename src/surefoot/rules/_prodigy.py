@@ -17,10 +17,9 @@ TINY = 1e-37  # a float32: before the first gradient a bound is 0 / TINY, not 0 
 class Prodigy(Rule):
     """Adam whose rate is an estimate d of the distance to the solution, which only grows: lr is 1.
 
-    Use it where no rate is known, for fine-tuning and adapters above all, with a schedule that ends at 0 as `lr`. Do not
-    use it in place of a rate that is tuned already: at its defaults it comes close to tuned Adam, and seldom beats it.
-    Where d stays at d0 raise d0, where it grows too far lower d_coef; with a warm-up take `safeguard_warmup`. Gradients
-    clipped to a small norm starve it, and it keeps two arrays beside Adam's.
+    Use it where no rate is known, with a schedule that ends at 0 as `lr`. Do not use it in place of a rate that is tuned
+    already: it comes close to tuned Adam, and seldom beats it. Where d stays at d0 raise d0; where it grows too far, as
+    over many epochs on few data, lower d_coef; with a warm-up take `safeguard_warmup`. It keeps two arrays beside Adam's.
 
         d = largest bound so far, or growth d if that is less        (d0 at first)
         c = sqrt(1 - b2^t) / (1 - b1^t)  if use_bias_correction, else 1
