@@ -1,6 +1,12 @@
 """optax.contrib's methods that find their own learning rate, by their own names, arguments and defaults.
 
-Each needs the whole model at once: in optax.multi_transform each part has an estimate of its own.
+Each needs the whole model at once: in optax.multi_transform each part has an estimate of its own. The rate that the last
+update has used is `rule.effective_lr(state.learning_rate, state.count, **state.slots)`, with the rule of that name.
+
+>>> optimizer, weights = dowg(), jnp.zeros(2)
+>>> _, state = optimizer.update(jnp.array([3.0, -4.0]), optimizer.init(weights), weights)
+>>> print(round(float(rules.DoWG().effective_lr(state.learning_rate, state.count, **state.slots)), 5))
+0.002
 """
 
 # pyright: reportMissingTypeStubs=false

@@ -14,11 +14,12 @@ from typing import Any
 
 
 def namespace_of(*values: Any) -> Any:
-    """Return the namespace for these values: that of the first that is not a Python number."""
-    for value in values:
+    """Return the namespace for these values: one of their own, else that of the first that is not a Python number."""
+    for value in values:  # a vector beside an array of its framework decides
         own = getattr(value, "__rule_math__", None)
         if own is not None:
             return own
+    for value in values:
         root = str(value.__class__.__module__).partition(".")[0]
         if root in ("jax", "jaxlib"):
             return sys.modules["jax.numpy"]
