@@ -117,6 +117,9 @@ def test_bad_settings_are_refused_when_they_are_given():
         Prodigy(weights(), d0=0.0)
     with pytest.raises(ArgumentError, match=r"`DAdaptAdam\(growth=0.5\)`: growth must be a finite number at least 1"):
         DAdaptAdam(weights(), growth_rate=0.5)
+    for kind in (DAdaptSGD, DAdaptAdam, Prodigy):
+        with pytest.raises(ArgumentError, match=r"params=torch.float16\)`: params must be float32, .*autocast"):
+            kind(weights(torch.float16))
     optimizer = DAdaptSGD(weights())
     with pytest.raises(ArgumentError, match=r"`DAdaptSGD\(momentum=1.0\)`"):
         optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))], "momentum": 1.0})

@@ -7,10 +7,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch.optim.optimizer import ParamsT
 
+import torch
 from surefoot import rules
+from surefoot._checks import refuse
 from surefoot.torch._rule_optimizer import RuleOptimizer
 from torch import Tensor
 
@@ -49,7 +52,24 @@ class DoWG(RuleOptimizer):
         super().__init__(params, rule, lr, weight_decay=weight_decay, maximize=maximize)
 
 
-class DAdaptSGD(RuleOptimizer):
+class _FromBelow(RuleOptimizer):
+    """An estimate that starts at d0 and is in the moments and sums, which have the type of their parameter."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a parameter group; what it does not say is the default.
+
+        Raises:
+            ArgumentError: a number is out of its range, or a parameter is float16; nothing has been added.
+        """
+        super().add_param_group(param_group)
+        half = next((p for p in self.param_groups[-1]["params"] if p.dtype is torch.float16), None)
+        if half is not None:
+            self.param_groups.pop()
+            cure = "In float16 sums that begin at d0 are 0. Train float32 weights, under torch.autocast."
+            raise refuse(type(self).__name__, "params", half.dtype, "float32, float64 or bfloat16", cure)
+
+
+class DAdaptSGD(_FromBelow):
     """SGD with D-Adaptation; see `surefoot.rules.DAdaptSGD` for the formula, and when to use it.
 
     Args:
@@ -85,7 +105,7 @@ class DAdaptSGD(RuleOptimizer):
         super().__init__(params, rule, lr, weight_decay=weight_decay, decoupled_weight_decay=False, maximize=maximize)
 
 
-class DAdaptAdam(RuleOptimizer):
+class DAdaptAdam(_FromBelow):
     """Adam with D-Adaptation; see `surefoot.rules.DAdaptAdam` for the formula, and when to use it.
 
     Args:
@@ -131,7 +151,7 @@ class DAdaptAdam(RuleOptimizer):
         )
 
 
-class Prodigy(RuleOptimizer):
+class Prodigy(_FromBelow):
     """Adam with Prodigy's estimate of the rate; see `surefoot.rules.Prodigy` for the formula, and when to use it.
 
     Args:
