@@ -31,7 +31,8 @@ def test_arguments_and_defaults_are_those_of_keras(name):
 
 
 def test_keras_has_nine_of_them():
-    assert sorted(set(NAMES) - set(KERAS_HAS)) == ["DoG", "RAdam", "RuleOptimizer"]
+    found = ["DAdaptAdam", "DAdaptSGD", "DoG", "DoWG", "Prodigy", "RAdam", "RuleOptimizer"]
+    assert sorted(set(NAMES) - set(KERAS_HAS)) == found
 
 
 def test_arguments_can_be_given_by_position():
@@ -79,6 +80,13 @@ WRONG = [
     ("RAdam", {"beta_1": 1.0}, "beta_1", ArgumentError),
     ("RAdam", {"learning_rate": math.nan}, "learning_rate", ArgumentError),
     ("DoG", {"start": -1.0}, "start", ArgumentError),
+    ("DoWG", {"start": 0.0}, "start", ArgumentError),
+    ("DAdaptSGD", {"momentum": 1.0}, "momentum", ArgumentError),
+    ("DAdaptAdam", {"growth_rate": 0.5}, "growth_rate", ArgumentError),
+    ("Prodigy", {"beta_3": 1.0}, "beta_3", ArgumentError),
+    ("Prodigy", {"d0": 0.0}, "d0", ArgumentError),
+    ("Prodigy", {"d_coef": "2"}, "d_coef", ArgumentTypeError),
+    ("Prodigy", {"safeguard_warmup": 1}, "safeguard_warmup", ArgumentTypeError),
     ("DoG", {"is_start_absolute": 1}, "is_start_absolute", ArgumentTypeError),
     ("RuleOptimizer", {"rule": "adam"}, "rule", ArgumentTypeError),
     ("RuleOptimizer", {"rule": rules.Adam(), "clipvalue": math.nan}, "clipvalue", ArgumentError),

@@ -9,6 +9,7 @@ from keras import ops
 from surefoot import rules
 from surefoot._errors import ArgumentError, ArgumentTypeError
 from surefoot.keras._layer_rates import LayerRates
+from surefoot.rules import Vector
 
 from .driving import path_of, same, variables
 
@@ -26,7 +27,8 @@ def make(name, **options):
     return getattr(surefoot.keras, name)(**options)
 
 
-OPTIONS = [(name, {}) for name in NAMES if name != "DoG"] + [
+WHOLE_MODEL = ["DoG", "DoWG", "DAdaptSGD", "DAdaptAdam", "Prodigy"]
+OPTIONS = [(name, {}) for name in NAMES if name not in WHOLE_MODEL] + [
     ("SGD", {"momentum": 0.9, "nesterov": True}),
     ("RMSprop", {"momentum": 0.9, "centered": True}),
     ("AdamW", {"weight_decay": 0.25, "decay": 0.5}),
@@ -50,6 +52,22 @@ def test_a_rule_over_the_whole_model_sees_all_of_it():
     start = np.concatenate([a.ravel() for a in STARTS])
     np.testing.assert_allclose((ours - start)[:, :3], 0.5 * (plain - start)[:, :3], rtol=1e-4)
     np.testing.assert_allclose(ours[:, 3:], plain[:, 3:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["DAdaptSGD", "DAdaptAdam", "Prodigy"])
+def test_rates_by_layer_leave_one_estimate_for_the_model(name):
+    """It is the estimate of a model whose layers have these rates: the numbers of the rule on a vector of rates."""
+    optimizer = make(name, d0=0.01, multipliers={"w0": 0.5, "w2": 4}, weight_decay=0.1)
+    ours = path_of(optimizer, STARTS, GRADS, RATES)
+    x, path = Vector([np.asarray(a) for a in STARTS]), []
+    rule = rules.Complete(rule=optimizer.rule, weight_decay=0.1, is_decoupled=name != "DAdaptSGD")
+    slots = rule.init(x)
+    for t, (g, rate) in enumerate(zip(GRADS, RATES, strict=True), 1):
+        dx, slots = rule.step(x, Vector(g), t, Vector([0.5 * rate, rate, 4.0 * rate]), **slots)
+        x = x + dx
+        path.append(np.concatenate([a.ravel() for a in x.leaves]))
+    same(ours, np.array(path), 2e-6)
+    assert [v.shape for v in optimizer.variables if v.name in rule.scalar_slots] == [()] * len(rule.scalar_slots)
 
 
 def model():

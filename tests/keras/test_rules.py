@@ -9,7 +9,7 @@ import pytest
 import keras
 from surefoot import rules
 from surefoot._errors import ArgumentError
-from surefoot.keras import DoG, RAdam, RuleOptimizer
+from surefoot.keras import DAdaptAdam, DAdaptSGD, DoG, DoWG, Prodigy, RAdam, RuleOptimizer
 from surefoot.rules._math import norm, sqrt, zeros_like
 from surefoot.testing import check_rule
 from surefoot.testing._rules import SETTINGS, follow
@@ -65,6 +65,30 @@ def test_radam_and_dog_are_their_rules():
     same(path_of(RAdam(0.1, 0.8, 0.9, 1e-3), STARTS, GRADS), by_hand(rules.RAdam(b1=0.8, b2=0.9, eps=1e-3), 0.1), 1e-5)
     dog = DoG(start=0.01, is_start_absolute=True, epsilon=1e-3)
     same(path_of(dog, STARTS, GRADS), by_hand(rules.DoG(start=0.01, is_start_absolute=True, eps=1e-3), 1.0), 1e-5)
+
+
+@pytest.mark.parametrize("kind", [DoG, DoWG, DAdaptAdam, Prodigy], ids=lambda kind: kind.__name__)
+def test_weights_decay_with_the_rate_that_was_found_and_only_those_that_shall(kind):
+    """By learning_rate = 1 a decay of 0.5 would take half of the weights at every step."""
+    optimizer = kind(weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["w1"])
+    decayed = rules.Complete(rule=optimizer.rule, weight_decay=0.5)
+    object.__setattr__(decayed, "weight_decay", rules.Vector([0.5, 0.0]))
+    x, path = rules.Vector(STARTS), []
+    slots = decayed.init(x)
+    for t, g in enumerate(GRADS, 1):
+        dx, slots = decayed.step(x, rules.Vector(g), t, 1.0, **slots)
+        x = x + dx
+        path.append(np.concatenate([a.ravel() for a in x.leaves]))
+    same(path_of(optimizer, STARTS, GRADS), np.array(path), 1e-4)
+    assert np.abs(path[0][:3] - STARTS[0]).max() < 0.01
+
+
+def test_decay_of_d_adapted_sgd_is_in_the_gradient():
+    ours = path_of(DAdaptSGD(weight_decay=0.1, d0=0.01, momentum=0.5), STARTS, GRADS)
+    rule = rules.DAdaptSGD(d0=0.01, momentum=0.5)
+    x = follow(rule, STARTS, GRADS, [1.0] * len(GRADS), weight_decay=0.1, is_decoupled=False)
+    same(ours, np.array([np.concatenate([a.ravel() for a in row]) for row in x[1:]]), 1e-5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

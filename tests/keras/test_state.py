@@ -109,7 +109,7 @@ def test_ours_is_one_of_keras(name):
 # ---- models ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["Nadam", "DoG", "RuleOptimizer"])
+@pytest.mark.parametrize("name", ["Nadam", "DoG", "Prodigy", "RuleOptimizer"])
 def test_a_resumed_run_is_the_unbroken_run(name, tmp_path):
     unbroken, broken = (model_with(make(name)) for _ in range(2))
     fit(unbroken, epochs=2)
@@ -327,7 +327,7 @@ def test_the_stateless_way_leaves_its_inputs_alone():
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="graphs are TensorFlow's")
-@pytest.mark.parametrize("name", ["Nadam", "DoG"])
+@pytest.mark.parametrize("name", ["Nadam", "DoG", "Prodigy"])
 def test_an_optimizer_can_be_built_inside_of_a_graph(name):
     import tensorflow as tf
 

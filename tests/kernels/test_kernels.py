@@ -113,6 +113,10 @@ def clipped(**settings):
     "rule",
     [
         *RULES,
+        rules.DoWG(start=0.1),
+        rules.DAdaptSGD(d0=0.1, momentum=0.9),
+        rules.DAdaptAdam(d0=0.1, growth=1.02, use_bias_correction=True),
+        rules.Complete(rule=rules.Prodigy(d0=0.1, growth=1.02), weight_decay=0.1),
         rules.Complete(rule=rules.DoG(start=0.1), clip_global_norm=2.0, weight_decay=0.1, is_decoupled=False),
         rules.Complete(rule=rules.SGD(momentum=0.9), clip_value=0.3, maximize=True),
         clipped(clip_norm=2.0),
@@ -153,6 +157,9 @@ def _arrays(program, slots, i):
 def test_a_rule_over_the_whole_model_takes_as_few_passes_as_it_can():
     assert len(trace(rules.Adam()).passes) == 1
     assert len(trace(rules.DoG()).passes) == 2  # both norms in the first
+    assert len(trace(rules.DAdaptAdam()).passes) == 1  # the step goes with the old estimate
+    assert len(trace(rules.DAdaptSGD()).passes) == 2  # the first norm, then the step
+    assert len(trace(rules.Prodigy()).passes) == 2  # the new estimate is in the term of eps
     assert len(trace(clipped(clip_norm=1.0)).passes) == 2
     assert len(trace(rules.Complete(rule=rules.DoG(), clip_global_norm=1.0)).passes) == 3  # the norm of what is clipped
 

@@ -79,6 +79,35 @@ def test_dog_is_optax_s_in_float64():
         assert np.abs(found[key, "ours"][-1] - START[TAME]).max() > 1e-5  # it found a rate: it began with 1e-6
 
 
+FREE = [
+    ("dowg", {}),
+    ("dowg", {"init_estim_sq_dist": 0.1, "weight_decay": 0.1}),
+    ("dadapt_adamw", {}),
+    ("dadapt_adamw", {"betas": (0.8, 0.99), "eps": 1e-3, "estim_lr0": 1e-3, "weight_decay": 0.1}),
+    ("prodigy", {}),
+    ("prodigy", {"betas": (0.8, 0.99), "beta3": 0.999, "eps": 1e-3, "estim_lr0": 1e-3, "estim_lr_coef": 2.0}),
+    ("prodigy", {"weight_decay": 0.1, "safeguard_warmup": True}),
+]
+FREE_KEYS = [f"{name}({', '.join(options)})" for name, options in FREE]
+
+
+@cache
+def free():
+    """Return the paths of the methods that find their rate, with a schedule, on gradients of about one size."""
+    makers = {
+        (key, lib.__name__): partial(getattr(lib, name), rate, **options)
+        for key, (name, options) in zip(FREE_KEYS, FREE, strict=True)
+        for lib in (ours, optax.contrib)
+    }
+    return paths(makers, "float64", GRADIENTS[:, TAME], START[TAME])
+
+
+@pytest.mark.parametrize("key", FREE_KEYS)
+def test_methods_that_find_their_rate_are_optax_s_in_float64(key):
+    assert error(free()[key, "surefoot.optax"], free()[key, "optax.contrib"]) < 1e-12
+    assert np.abs(free()[key, "surefoot.optax"][-1] - START[TAME]).max() > 1e-5  # it moves: d0 alone is 1e-6
+
+
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_float32_is_float64_rounded(name):
     """500 additions of float32 numbers round 500 times by 6e-8: at random, 1.3e-6 together.

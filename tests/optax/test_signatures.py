@@ -14,6 +14,7 @@ import surefoot.optax as ours
 from surefoot import ArgumentError, ArgumentTypeError, rules
 
 NAMES = ["sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "nadam", "radam", "adamax", "lion", "dog"]
+NAMES += ["dowg", "dadapt_adamw", "prodigy"]
 DIFFERENT_DEFAULTS = {
     # optax's None means "no scaling" and leaves out the sign too: the update climbs.
     ("adadelta", "learning_rate"): (None, 1.0),
@@ -92,6 +93,13 @@ REFUSED = [
     ("lion", {"mu_dtype": jnp.bfloat16}, "mu_dtype", "must be None"),
     ("dog", {"init_step": ("learning_rate", 0.1)}, "init_step", "heuristic"),
     ("dog", {"init_step": ("distance", -1.0)}, "init_step", "at least 0.0"),
+    ("dowg", {"init_estim_sq_dist": 0.0}, "init_estim_sq_dist", "above 0"),
+    ("dowg", {"eps": 0.0}, "eps", "above 0"),
+    ("dadapt_adamw", {"estim_lr0": 0.0}, "estim_lr0", "above 0"),
+    ("dadapt_adamw", {"betas": (0.9, 1.0)}, "b2", "below 1.0"),
+    ("prodigy", {"estim_lr_coef": -1.0}, "estim_lr_coef", "above 0"),
+    ("prodigy", {"beta3": 1.0}, "b3", "below 1.0"),
+    ("prodigy", {"safeguard_warmup": 1}, "safeguard_warmup", "True or False"),
 ]
 
 

@@ -31,6 +31,7 @@ PARAMS = {
 EVERY = {
     "adamw": ours.adamw(0.1),
     "dog": ours.dog(),  # looks at the whole model, and has slots that are numbers
+    "prodigy": ours.prodigy(weight_decay=0.1),
     "clipped": ours.from_rule(
         rules.RMSprop(momentum=0.9),
         0.1 * sf.cosine_decay(10),
@@ -238,7 +239,9 @@ def test_a_schedule_of_factors_and_many_base_rates_at_once():
 # ---- types and trees ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "dtype"), [("adamw", "bfloat16"), ("adamw", "float16"), ("dog", "bfloat16")])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("adamw", "bfloat16"), ("adamw", "float16"), ("dog", "bfloat16"), ("prodigy", "bfloat16")]
+)
 def test_low_precision_parameters_have_float32_slots_and_arithmetic(name, dtype):
     low = jax.tree.map(lambda p: p.astype(dtype), PARAMS)
     transformation = getattr(ours, name)(0.1)
@@ -417,6 +420,20 @@ def test_inject_hyperparams_reaches_every_number(name):
         ends.append(train(transformation, 2, found, state)[0]["scale"])
     assert not jnp.allclose(*ends, rtol=1e-5)
     assert len(compiled(transformation)[1]) == 1
+
+
+@pytest.mark.parametrize("name", ["dowg", "dadapt_adamw", "prodigy"])
+def test_inject_hyperparams_leaves_numbers_among_the_slots_numbers(name):
+    """A number that comes as a JAX array is a vector inside of a rule; what follows from it may be a scalar slot."""
+    options = {"init_estim_sq_dist": 0.01} if name == "dowg" else {"estim_lr0": 0.01, "weight_decay": 0.1}
+    if name == "prodigy":
+        options |= {"beta3": 0.99, "estim_lr_coef": 0.5}
+    plain = getattr(ours, name)(0.5, **options)
+    injected = optax.inject_hyperparams(getattr(ours, name))(0.5, **options)
+    found, state = train(injected)
+    assert_close(found, train(plain)[0], rtol=1e-5)
+    numbers = {"r", "s"} if name == "dowg" else {"d", "n"}
+    assert all(state.inner_state.slots[number].shape == () for number in numbers)
 
 
 @pytest.mark.parametrize(

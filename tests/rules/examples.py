@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from surefoot.rules import SGD, Adadelta, Adagrad, Adam, Adamax, DoG, Lion, NAdam, RAdam, RMSprop, Rule
+
+from surefoot.rules import DAdaptAdam, DAdaptSGD, DoWG, Prodigy  # isort: skip
 from surefoot.rules._math import absolute, zeros_like
 
 
@@ -49,5 +51,12 @@ RULES = [
     RAdam(b2=0.5),
     RAdam(b2=0.9, eps_corrected=True, eps_root=1e-3, threshold=6.5, nesterov=True),
     DoG(start=1e-2),
+    DoWG(start=1e-2),
+    DAdaptSGD(d0=1e-2),
+    DAdaptSGD(d0=1e-2, momentum=0.9, growth=1.5),
+    DAdaptAdam(d0=1e-2),
+    DAdaptAdam(d0=1e-2, growth=1.02, use_bias_correction=True),
+    Prodigy(d0=1e-2),
+    Prodigy(d0=1e-2, b3=0.9, d_coef=2.0, growth=1.02, use_bias_correction=True, safeguard_warmup=True),
     SoftSign(),
 ]

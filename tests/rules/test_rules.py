@@ -11,7 +11,22 @@ import numpy as np
 import pytest
 
 from surefoot import ArgumentError, ArgumentTypeError, rules
-from surefoot.rules import SGD, Adadelta, Adagrad, Adam, Adamax, DoG, Lion, NAdam, RAdam, RMSprop
+from surefoot.rules import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    DAdaptAdam,
+    DAdaptSGD,
+    DoG,
+    DoWG,
+    Lion,
+    NAdam,
+    Prodigy,
+    RAdam,
+    RMSprop,
+)
 
 from .examples import RULES, SoftSign
 
@@ -116,6 +131,12 @@ def test_python_numbers_answer_nan_as_arrays_do():
         (Adamax, "b1", 2.0, "at least 0.0 and below 1.0"),
         (Lion, "b2", 1.5, "at least 0.0 and below 1.0"),
         (DoG, "start", -1.0, "at least 0.0"),
+        (DoWG, "start", 0.0, "above 0.0"),
+        (DAdaptSGD, "momentum", 1.0, "at least 0.0 and below 1.0"),
+        (DAdaptAdam, "growth", 0.9, "at least 1.0"),
+        (Prodigy, "b3", 1.0, "at least 0.0 and below 1.0"),
+        (Prodigy, "d0", 0.0, "above 0.0"),
+        (Prodigy, "d_coef", -1.0, "above 0.0"),
     ],
 )
 def test_bad_number_is_refused_by_name_value_and_what_is_allowed(rule, argument, value, allowed):

@@ -63,6 +63,10 @@ METHODS = {
     "scaled": [(linear_decay(), {"factor": 0.5}), (2 * linear_decay(), {"factor": 0.5})],
     "shifted": [(linear_decay(), {"steps": 3}), (linear_decay(10), {"steps": -3}), (2 * constant(), {"steps": 3})],
     "simulate": [(linear_warmup("1 epoch") >> linear_decay(), {"total_steps": 40, "steps_per_epoch": 4.5})],
+    "until": [
+        (linear_decay(), {"step": 5, "then": linear_decay()}),
+        (cosine_decay(10), {"step": 3, "then": linear_decay(20)}),
+    ],
 }
 # Everything else that is public and takes arguments, but `Finding` (a result) and `Schedule` (made by the others).
 FUNCTIONS = {

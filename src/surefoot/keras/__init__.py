@@ -4,6 +4,7 @@ Change the import, keep the rest; a saved optimizer state goes from Keras' class
 
     SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, Nadam, Adamax, Lion     Keras has them too
     RAdam, DoG                                                            Keras does not
+    DoWG, DAdaptSGD, DAdaptAdam, Prodigy                                  nor these, which find their own rate
     RuleOptimizer                                                         any rule, one of your own too
     find, KerasJob                                                        the learning rate of a model, found
     LearningRateScheduler, ReduceLROnPlateau                              Keras' callbacks, which here share one rate
@@ -46,6 +47,10 @@ from surefoot.keras import schedules as schedules
 from surefoot.keras._callbacks import LearningRateControl as LearningRateControl
 from surefoot.keras._find import find as find
 from surefoot.keras._job import KerasJob as KerasJob
+from surefoot.keras._learning_rate_free import DAdaptAdam as DAdaptAdam
+from surefoot.keras._learning_rate_free import DAdaptSGD as DAdaptSGD
+from surefoot.keras._learning_rate_free import DoWG as DoWG
+from surefoot.keras._learning_rate_free import Prodigy as Prodigy
 from surefoot.keras._optimizers import SGD as SGD
 from surefoot.keras._optimizers import Adadelta as Adadelta
 from surefoot.keras._optimizers import Adagrad as Adagrad
@@ -72,13 +77,17 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "DAdaptAdam",
+    "DAdaptSGD",
     "DoG",
+    "DoWG",
     "FromSchedule",
     "KerasJob",
     "LearningRateControl",
     "LearningRateScheduler",
     "Lion",
     "Nadam",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "ReduceLROnPlateau",

@@ -32,10 +32,14 @@ NUMBERS: dict[str, Bounds] = {
     "epsilon": {"at_least": 0.0},
     "initial_accumulator_value": {"at_least": 0.0},
     "start": {"at_least": 0.0},
+    "d0": {"above": 0.0},
+    "d_coef": {"above": 0.0},
     "ema_momentum": {"at_least": 0.0, "at_most": 1.0},
 }
 NUMBERS_OR_NONE: dict[str, Bounds] = {
     "weight_decay": {"at_least": 0.0},
+    "beta_3": {"at_least": 0.0, "below": 1.0},
+    "growth_rate": {"at_least": 1.0},
     "clipnorm": {"at_least": 0.0},
     "clipvalue": {"at_least": 0.0},
     "global_clipnorm": {"at_least": 0.0},
@@ -43,6 +47,7 @@ NUMBERS_OR_NONE: dict[str, Bounds] = {
 }
 COUNTS_OR_NONE = {"gradient_accumulation_steps": 2, "ema_overwrite_frequency": 1}  # and the least
 SWITCHES = ("nesterov", "centered", "amsgrad", "use_ema", "is_start_absolute")
+SWITCHES_OF_FREE = ("use_bias_correction", "safeguard_warmup")  # of the methods that find their rate
 OURS: dict[str, Any] = {"lr": None, "decay": 0.0, "style": "keras", "multipliers": None}  # what Keras lacks
 
 
@@ -149,6 +154,6 @@ def _checked(where: str, name: str, value: Any, bounds: Mapping[str, Bounds]) ->
             raise refuse_type(where, name, value, "a text or None")
     if limits is not None:
         return number(where, name, as_number(value), **limits)
-    if name in SWITCHES and not isinstance(value, bool):
+    if name in (*SWITCHES, *SWITCHES_OF_FREE) and not isinstance(value, bool):
         raise refuse_type(where, name, value, "True or False")
     return value

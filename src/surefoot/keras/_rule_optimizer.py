@@ -112,7 +112,9 @@ class RuleOptimizer(RuleStep):
             name = f"{getattr(variable, 'path', variable.name).replace('/', '_')}_{name}"
 
         def initializer(shape: Any, dtype: Any) -> Any:
-            return ops.broadcast_to(ops.cast(start, dtype), shape)
+            return ops.broadcast_to(
+                ops.convert_to_tensor(start, dtype), shape
+            )  # `cast` takes a number by way of float32
 
         add: Any = self.add_variable
         return add(

@@ -76,15 +76,20 @@ class RuleStep(keras.optimizers.Optimizer):
 
     @property
     def whole_rule(self) -> Rule:
-        """The rule, with weight decay inside where that goes through the gradient."""
-        if not self.coupled_decay:
+        """The rule, with weight decay inside where that goes through the gradient, or with a rate that the rule finds."""
+        if not self.inner_decay:
             return self.rule
-        return Complete(rule=self.rule, weight_decay=self.coupled_decay, is_decoupled=False)
+        return Complete(rule=self.rule, weight_decay=self.inner_decay, is_decoupled=not self.coupled_decay)
 
     @property
     def coupled_decay(self) -> float:
         """The weight decay that is added to the gradient, as torch does but for AdamW."""
         return self.weight_decay or 0.0 if self.style == "torch" and not self.is_decoupled else 0.0
+
+    @property
+    def inner_decay(self) -> float:
+        """The weight decay that is part of our step: Keras', before it, knows no rate that the rule finds."""
+        return self.coupled_decay or (self.weight_decay or 0.0 if self.rule.finds_rate else 0.0)
 
     def slots_for(self, variables: Sequence[Any]) -> dict[str, Any]:
         """Return by the rule's names the Keras variables of the slots: a list, or for a number a single one."""
@@ -182,7 +187,7 @@ class RuleStep(keras.optimizers.Optimizer):
         return [g for g, _ in moving], [v for _, v in moving]
 
     def _apply_weight_decay(self, variables: Any) -> None:
-        if self.weight_decay is None or self.coupled_decay:
+        if self.weight_decay is None or self.inner_decay:
             return
         factors = self.factors_of(variables)
         if factors is None and not self.decay and self.style == "keras":

@@ -137,7 +137,7 @@ def _make_plan(optimizer: RuleStep, rule: Rule, variables: list[Any]) -> Plan | 
 def _rows(optimizer: RuleStep, variables: list[Any]) -> list[tuple[tuple[str, float], ...]]:
     """Return for each variable in what it differs from others."""
     factors = optimizer.factors_of(variables) or [1.0] * len(variables)
-    decayed = optimizer.are_decayed(variables) if optimizer.coupled_decay else [True] * len(variables)
+    decayed = optimizer.are_decayed(variables) if optimizer.inner_decay else [True] * len(variables)
     return [
         (("factor", factor), *(() if is_decayed else (("weight_decay", 0.0),)))
         for factor, is_decayed in zip(factors, decayed, strict=True)

@@ -45,6 +45,9 @@ def take_vector_step(optimizer: RuleStep, grads: Sequence[Any], variables: Seque
             g = Vector(b + decay * a if is_decayed else b for a, b, is_decayed in rows)
         slots = {n: Vector(map(read, v)) if isinstance(v, Sequence) else read(v) for n, v in kept.items()}
         dx, new = optimizer.rule.step(x, g, t, lr, **slots)
+        if optimizer.inner_decay and not decay:
+            decays = Vector(optimizer.inner_decay if is_on else 0.0 for is_on in optimizer.are_decayed(variables))
+            dx = dx - optimizer.rule.effective_lr(lr, t, **new) * (decays * x)
         for name, value in new.items():
             if value is not slots[name]:
                 _assign(optimizer, kept[name], value)

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 from surefoot._checks import nearest, refuse
 from surefoot.keras import schedules
+from surefoot.keras._learning_rate_free import DAdaptAdam, DAdaptSGD, DoWG, Prodigy
 from surefoot.keras._lookup import found
 from surefoot.keras._optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop
 from surefoot.keras._rule_optimizer import DoG, RAdam, RuleOptimizer
@@ -25,10 +26,14 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "DAdaptAdam",
+    "DAdaptSGD",
     "DoG",
+    "DoWG",
     "Lion",
     "Nadam",
     "Optimizer",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "RuleOptimizer",
@@ -45,7 +50,7 @@ serialize: Any = theirs.serialize
 OURS = {
     kind.__name__.lower(): kind
     for kind in (SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, Nadam, Adamax, Lion, RAdam, DoG, RuleOptimizer)
-}
+} | {kind.__name__.lower(): kind for kind in (DoWG, DAdaptSGD, DAdaptAdam, Prodigy)}
 
 
 def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:

@@ -24,6 +24,9 @@ except ImportError as _error:
     raise missing_extra("optax", "jax") from _error
 
 from surefoot.optax._job import JaxJob as JaxJob
+from surefoot.optax._learning_rate_free import dadapt_adamw as dadapt_adamw
+from surefoot.optax._learning_rate_free import dowg as dowg
+from surefoot.optax._learning_rate_free import prodigy as prodigy
 from surefoot.optax._optimizers import adadelta as adadelta
 from surefoot.optax._optimizers import adagrad as adagrad
 from surefoot.optax._optimizers import adam as adam
@@ -51,11 +54,14 @@ __all__ = [
     "adam",
     "adamax",
     "adamw",
+    "dadapt_adamw",
     "dog",
+    "dowg",
     "from_rule",
     "lion",
     "nadam",
     "plateau",
+    "prodigy",
     "radam",
     "rmsprop",
     "sgd",

@@ -15,7 +15,9 @@ import jax
 from optax import GradientTransformationExtraArgs
 from surefoot import rules
 from surefoot._checks import number, refuse, refuse_type
-from surefoot.optax._transformation import Number, Rate, replaced, transformation
+from surefoot.optax._transformation import Number, Rate, transformation
+from surefoot.optax._transformation import checked_number as _number
+from surefoot.optax._transformation import checked_rule as _rule
 
 
 def sgd(
@@ -478,17 +480,6 @@ def dog(
     )
     decay = 0.0 if weight_decay is None else weight_decay
     return transformation("dog", rule, learning_rate, weight_decay=decay, mask=mask, is_decoupled=False)
-
-
-def _rule(kind: type[rules.Rule], **values: Any) -> rules.Rule:
-    """Return a checked rule; JAX arrays, whose values are not known yet, go in unchecked."""
-    live = {name: value for name, value in values.items() if isinstance(value, jax.Array)}
-    return replaced(kind(**{name: value for name, value in values.items() if name not in live}), live)
-
-
-def _number(where: str, argument: str, value: Any, **bounds: Any) -> Any:
-    """Check a number whose name here is not the rule's."""
-    return value if isinstance(value, jax.Array) else number(where, argument, value, **bounds)
 
 
 def _refuse_dtype(where: str, argument: str, value: Any) -> None:

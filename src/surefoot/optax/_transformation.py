@@ -136,6 +136,7 @@ def transformation(
                 raise refuse_type(f"{where}.init", "params", leaf, "of floating types", cure)
         count = jnp.zeros([], jnp.int32)
         slots = rule_for(params, count).init(Vector(map(_wide, leaves)))
+        slots = {name: _number(slot) if name in rule.scalar_slots else slot for name, slot in slots.items()}
         scalars = tuple(name for name, slot in slots.items() if not isinstance(slot, Vector))
         if set(scalars) != set(rule.scalar_slots):
             cure = "A slot that is an array is made from x, as in zeros_like(x)."
@@ -170,11 +171,25 @@ def transformation(
             RuleState(
                 count=jnp.asarray(optax.safe_increment(state.count)),
                 learning_rate=state.learning_rate,
-                slots={name: _like(old, new[name], structure) for name, old in state.slots.items()},
+                slots={
+                    name: _like(old, _number(new[name]) if name in rule.scalar_slots else new[name], structure)
+                    for name, old in state.slots.items()
+                },
             ),
         )
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def checked_rule(kind: type[Rule], **values: Any) -> Rule:
+    """Return a checked rule; JAX arrays, whose values are not known yet, go in unchecked."""
+    live = {name: value for name, value in values.items() if isinstance(value, jax.Array)}
+    return replaced(kind(**{name: value for name, value in values.items() if name not in live}), live)
+
+
+def checked_number(where: str, argument: str, value: Any, **bounds: Any) -> Any:
+    """Check a number whose name here is not the rule's."""
+    return value if isinstance(value, jax.Array) else number(where, argument, value, **bounds)
 
 
 def replaced(rule: Any, values: Mapping[str, Any]) -> Any:
@@ -207,6 +222,11 @@ def _base_and_schedule(where: str, learning_rate: Any) -> tuple[float, Callable[
 def _wide(leaf: Any) -> jax.Array:
     """Return the leaf in float32 or better: in bfloat16 0.999 is 1."""
     return jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
+
+
+def _number(slot: Any) -> Any:
+    """Return a scalar slot: it is a vector of equal leaves where a live number of the rule's took part."""
+    return slot.leaves[0] if isinstance(slot, Vector) and slot.leaves else slot
 
 
 def _like(old: Any, new: Any, structure: Any) -> Any:

@@ -9,7 +9,11 @@
     Adam        momentum over the running root mean square, both corrected for their start at zero
     NAdam       Adam that looks ahead
     RAdam       Adam that waits until its second moment can be trusted
-    DoG         SGD that finds its rate from the distance travelled: the one that needs the whole model at once
+    DoG         SGD that finds its rate from the distance travelled, and so needs the whole model at once
+    DoWG        DoG whose late gradients weigh more
+    DAdaptSGD, DAdaptAdam
+                SGD, Adam with a rate from a lower bound of the distance to the solution
+    Prodigy     DAdaptAdam whose bound grows faster
 
 A rule is its mathematics and nothing else; `Complete` adds what every optimizer has besides, once for all of them:
 clipping, ascent, weight decay. Rules run on one array, or on a whole model as a `Vector`. To add a method, write a
@@ -36,7 +40,10 @@ from surefoot.rules._adaptive import Adadelta as Adadelta
 from surefoot.rules._adaptive import Adagrad as Adagrad
 from surefoot.rules._adaptive import RMSprop as RMSprop
 from surefoot.rules._complete import Complete as Complete
+from surefoot.rules._dadapt import DAdaptAdam as DAdaptAdam
+from surefoot.rules._dadapt import DAdaptSGD as DAdaptSGD
 from surefoot.rules._dog import DoG as DoG
+from surefoot.rules._dog import DoWG as DoWG
 from surefoot.rules._math import absolute as absolute
 from surefoot.rules._math import dot as dot
 from surefoot.rules._math import maximum as maximum
@@ -47,6 +54,7 @@ from surefoot.rules._math import sqrt as sqrt
 from surefoot.rules._math import unbias as unbias
 from surefoot.rules._math import where as where
 from surefoot.rules._math import zeros_like as zeros_like
+from surefoot.rules._prodigy import Prodigy as Prodigy
 from surefoot.rules._rule import Rule as Rule
 from surefoot.rules._sgd import SGD as SGD
 from surefoot.rules._vector import Vector as Vector
@@ -58,9 +66,13 @@ __all__ = [
     "Adam",
     "Adamax",
     "Complete",
+    "DAdaptAdam",
+    "DAdaptSGD",
     "DoG",
+    "DoWG",
     "Lion",
     "NAdam",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "Rule",

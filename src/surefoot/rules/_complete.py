@@ -18,7 +18,9 @@ class Complete(Rule):
 
         g = clip(g),    g = -g if maximize,    g = g + weight_decay * x if coupled
         dx = rule.step(x, g, …)
-        dx = dx - lr * weight_decay * x if decoupled
+        dx = dx - rule.effective_lr(lr, …) * weight_decay * x if decoupled
+
+    The effective rate is `lr` but for rules that find their own (`DoG`, `Prodigy` and their like).
 
     Args:
         rule: the rule inside.
@@ -80,7 +82,18 @@ class Complete(Rule):
         if self.weight_decay and not self.is_decoupled:
             g = g + self.weight_decay * x
         dx, new = self.rule.step(x, g, t, lr, **slots)
-        return (dx - lr * self.weight_decay * x if self.weight_decay and self.is_decoupled else dx), new
+        if self.weight_decay and self.is_decoupled:
+            dx = dx - self.rule.effective_lr(lr, t, **new) * self.weight_decay * x
+        return dx, new
+
+    @property
+    def finds_rate(self) -> bool:
+        """Whether the rule inside finds its own rate."""
+        return self.rule.finds_rate
+
+    def effective_lr(self, lr: Any, t: Any, **slots: Any) -> Any:
+        """Return that of the rule inside."""
+        return self.rule.effective_lr(lr, t, **slots)
 
     def _clipped(self, g: Any) -> Any:
         if self.clip_value is not None:

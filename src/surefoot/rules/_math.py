@@ -14,11 +14,12 @@ from typing import Any
 
 
 def namespace_of(*values: Any) -> Any:
-    """Return the namespace for these values: that of the first that is not a Python number."""
-    for value in values:
+    """Return the namespace for these values: one of their own, else that of the first that is not a Python number."""
+    for value in values:  # a vector beside an array of its framework decides
         own = getattr(value, "__rule_math__", None)
         if own is not None:
             return own
+    for value in values:
         root = str(value.__class__.__module__).partition(".")[0]
         if root in ("jax", "jaxlib"):
             return sys.modules["jax.numpy"]
@@ -130,6 +131,16 @@ def dot(x: Any, y: Any) -> Any:
     """Return the sum of the products: over the array, or over the whole model if `x` is its vector."""
     product = x * y
     return namespace_of(product).sum(product)
+
+
+def norm1(x: Any) -> Any:
+    """Return the sum of sizes: over the array, or over the whole model if `x` is its vector.
+
+    >>> norm1(-3.0)
+    3.0
+    """
+    sizes = absolute(x)
+    return namespace_of(sizes).sum(sizes)
 
 
 def leaf_sum(x: Any) -> Any:

@@ -11,6 +11,10 @@ rate. Everything that depends only on `t`, `lr` and the fields is a *scalar*: a 
 precision, and a kernel takes it as a run-time value.
 
 A slot that stands for a number and not for an array (a running product, say) is listed in `scalar_slots`.
+
+A rule that finds its own rate says which one it has used, from the scalar slots after the step:
+
+    effective_lr(lr, t, **slots) -> rate
 """
 
 from __future__ import annotations
@@ -44,6 +48,24 @@ class Rule:
     def step(self, x: Any, g: Any, t: Any, lr: Any, **slots: Any) -> tuple[Any, Slots]:
         """Return the change of `x` for the gradient `g`, and the new slots."""
         raise NotImplementedError
+
+    def effective_lr(self, lr: Any, t: Any, **slots: Any) -> Any:
+        """Return what step `t` has multiplied its direction with: `lr`, unless the rule finds its own rate.
+
+        Decoupled weight decay goes with it.
+
+        Args:
+            lr: the learning rate that step `t` was given.
+            t: the number of the step, from 1.
+            slots: at least the scalar slots, as the step has left them.
+        """
+        del t, slots
+        return lr
+
+    @property
+    def finds_rate(self) -> bool:
+        """Whether the rule finds its own rate."""
+        return type(self).effective_lr is not Rule.effective_lr
 
     def _check(self, **intervals: str) -> None:
         """Check numbers against intervals, as in `b1="[0, 1)"`, and that switches are switches."""

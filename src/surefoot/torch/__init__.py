@@ -7,6 +7,8 @@ Checkpointer
 SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, NAdam, RAdam, Adamax
             torch's optimizers by their own names, each step one pass over memory
 Lion, DoG   what torch does not have
+DoWG, DAdaptSGD, DAdaptAdam, Prodigy
+            and more that find their own rate
 RuleOptimizer
             any surefoot.rules.Rule as a torch optimizer
 lr_scheduler
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from surefoot.torch._drive import TorchLearningRate as TorchLearningRate
     from surefoot.torch._drive import drive as drive
     from surefoot.torch._job import TorchJob as TorchJob
+    from surefoot.torch._learning_rate_free import DAdaptAdam as DAdaptAdam
+    from surefoot.torch._learning_rate_free import DAdaptSGD as DAdaptSGD
+    from surefoot.torch._learning_rate_free import DoWG as DoWG
+    from surefoot.torch._learning_rate_free import Prodigy as Prodigy
     from surefoot.torch._optim import SGD as SGD
     from surefoot.torch._optim import Adadelta as Adadelta
     from surefoot.torch._optim import Adagrad as Adagrad
@@ -49,6 +55,7 @@ _HOMES = {
     "surefoot.torch._checkpointer": ("Checkpointer",),
     "surefoot.torch._drive": ("Scheduler", "TorchLearningRate", "drive"),
     "surefoot.torch._job": ("TorchJob",),
+    "surefoot.torch._learning_rate_free": ("DAdaptAdam", "DAdaptSGD", "DoWG", "Prodigy"),
     "surefoot.torch._optim": (
         "SGD",
         "Adadelta",
@@ -72,9 +79,13 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Checkpointer",
+    "DAdaptAdam",
+    "DAdaptSGD",
     "DoG",
+    "DoWG",
     "Lion",
     "NAdam",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "RuleOptimizer",

@@ -7,6 +7,7 @@ serve (another device, a half-precision type, a tensor that is not contiguous, n
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import lru_cache, wraps
@@ -105,6 +106,22 @@ class FusedStep(Optimizer):
                     settings[name] = limit
         return self
 
+    def effective_learning_rates(self) -> list[float]:
+        """Return for each group what the last step has multiplied its direction with.
+
+        That is the group's `lr`, but for rules that find their own rate (`DoG`, `Prodigy` and their like): there it is
+        what they have found, times `lr`, and NaN before the first step. Ask before a scheduler changes `lr`.
+
+        >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+        >>> from surefoot.torch import DoG
+        >>> optimizer = DoG([weight], start=0.5, is_start_absolute=True)
+        >>> weight.square().sum().backward()
+        >>> optimizer.step()  # 0.5 along a gradient of norm 10
+        >>> [round(rate, 6) for rate in optimizer.effective_learning_rates()]
+        [0.05]
+        """
+        return [self._effective_lr(group) for group in self.param_groups]
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group; what it does not say is the default.
 
@@ -150,6 +167,16 @@ class FusedStep(Optimizer):
         """Refuse numbers that torch's optimizers refuse only in their constructors, or not at all."""
         for name in ("lr", "weight_decay"):
             number(type(self).__name__, name, float(settings.get(name, 0.0)), at_least=0.0)
+
+    def _effective_lr(self, group: dict[str, Any]) -> float:
+        rule, lr = self.rule_of(group), float(group["lr"])
+        if not rule.finds_rate:
+            return lr
+        state = next((self.state[p] for p in group["params"] if self.state.get(p)), None)
+        if state is None:
+            return math.nan
+        numbers = {name: float(state[self.slots[name]]) for name in rule.scalar_slots}
+        return float(rule.effective_lr(lr, float(state["step"]), **numbers))
 
     def _take_step(self) -> None:
         plan = self._present_plan()
