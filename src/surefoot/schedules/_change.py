@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
 from typing import Any, Self
 
-from surefoot._checks import number, one_of, refuse
+from surefoot._checks import number, one_of, refuse, refuse_type
 from surefoot._errors import ArgumentError
 from surefoot.schedules._arrays import SCALAR, Ops
 from surefoot.schedules._compose import Join, check_parts, operand
@@ -247,8 +247,9 @@ class Until(Schedule):
 
     def __post_init__(self) -> None:
         check_parts(self, "schedule", (self.schedule,))
-        check_parts(self, "then", (self.then,))
-        step = number("until", "step", self.step, above=0)
+        if not isinstance(self.then, Schedule):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise refuse_type("until", "then", self.then, "a schedule", "See `surefoot.schedules`.")
+        step = number("until", "step", self.step, above=0, at_most=MOST)
         set_field(self, "step", int(step) if step.is_integer() else step)
         length = self.then.length
         set_field(self, "length", max(length, self.step) if isinstance(length, int | float) else None)
