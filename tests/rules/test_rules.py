@@ -11,7 +11,22 @@ import numpy as np
 import pytest
 
 from surefoot import ArgumentError, ArgumentTypeError, rules
-from surefoot.rules import SGD, Adadelta, Adagrad, Adam, Adamax, DoG, Lion, NAdam, RAdam, RMSprop
+from surefoot.rules import (
+    SGD,
+    AdaBelief,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    Adan,
+    AdEMAMix,
+    Cautious,
+    DoG,
+    Lion,
+    NAdam,
+    RAdam,
+    RMSprop,
+)
 
 from .examples import RULES, SoftSign
 
@@ -116,6 +131,10 @@ def test_python_numbers_answer_nan_as_arrays_do():
         (Adamax, "b1", 2.0, "at least 0.0 and below 1.0"),
         (Lion, "b2", 1.5, "at least 0.0 and below 1.0"),
         (DoG, "start", -1.0, "at least 0.0"),
+        (AdaBelief, "eps_root", -1.0, "at least 0.0"),
+        (Adan, "b3", 1.0, "at least 0.0 and below 1.0"),
+        (AdEMAMix, "alpha", -1.0, "at least 0.0"),
+        (AdEMAMix, "b3", 1.0, "at least 0.0 and below 1.0"),
     ],
 )
 def test_bad_number_is_refused_by_name_value_and_what_is_allowed(rule, argument, value, allowed):
@@ -129,6 +148,15 @@ def test_bad_type_is_refused():
         Adam(b1="0.9")
     with pytest.raises(ArgumentTypeError, match=r"`Adam\(amsgrad='no'\)`: amsgrad must be True or False"):
         Adam(amsgrad="no")
+
+
+def test_what_a_wrapper_or_a_warm_up_cannot_do_is_refused():
+    with pytest.raises(ArgumentTypeError, match=r"`Cautious\(rule='adam'\)`: rule must be a surefoot.rules.Rule"):
+        Cautious(rule="adam")
+    with pytest.raises(ArgumentError, match=r"`Cautious\(floor=0.0\)`: floor must be above 0"):
+        Cautious(rule=Adam(), floor=0.0)
+    with pytest.raises(ArgumentError, match=r"`AdEMAMix\(b3_warmup=10\)`: b3_warmup must be 0 where b1 or b3 is 0"):
+        AdEMAMix(b1=0.0, b3_warmup=10)
 
 
 def test_import_loads_neither_numpy_nor_a_framework():
