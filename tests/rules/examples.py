@@ -3,9 +3,27 @@
 from dataclasses import dataclass
 from typing import Any
 
-from surefoot.rules import SGD, Adadelta, Adagrad, Adam, Adamax, DoG, Lion, NAdam, RAdam, RMSprop, Rule
-
-from surefoot.rules import DAdaptAdam, DAdaptSGD, DoWG, Prodigy  # isort: skip
+from surefoot.rules import (
+    SGD,
+    AdaBelief,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    Adan,
+    AdEMAMix,
+    Cautious,
+    DAdaptAdam,
+    DAdaptSGD,
+    DoG,
+    DoWG,
+    Lion,
+    NAdam,
+    Prodigy,
+    RAdam,
+    RMSprop,
+    Rule,
+)
 from surefoot.rules._math import absolute, zeros_like
 
 
@@ -50,6 +68,14 @@ RULES = [
     RAdam(),
     RAdam(b2=0.5),
     RAdam(b2=0.9, eps_corrected=True, eps_root=1e-3, threshold=6.5, nesterov=True),
+    AdaBelief(),
+    AdaBelief(b1=0.5, eps=1e-8, eps_root=0.0),
+    Adan(),
+    Adan(b1=0.9, b2=0.7, eps_root=1e-8, is_complementary=True),
+    AdEMAMix(),
+    AdEMAMix(alpha_warmup=15, b3_warmup=20, b3=0.999),
+    Cautious(rule=Adam()),
+    Cautious(rule=NAdam(), floor=0.5),
     DoG(start=1e-2),
     DoWG(start=1e-2),
     DAdaptSGD(d0=1e-2),

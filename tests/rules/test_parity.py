@@ -13,7 +13,22 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from surefoot.rules import SGD, Adadelta, Adagrad, Adam, Adamax, DoG, Lion, NAdam, RAdam, RMSprop
+from surefoot.rules import (
+    SGD,
+    AdaBelief,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    Adan,
+    AdEMAMix,
+    Cautious,
+    DoG,
+    Lion,
+    NAdam,
+    RAdam,
+    RMSprop,
+)
 
 STEPS = 500
 RELATIVE = 1e-12
@@ -208,10 +223,49 @@ AGAINST_OPTAX = [
     (RMSprop(rho=0.9, eps_inside=True, start=1.0), "rmsprop", {"initial_scale": 1.0}),
     (Adamax(), "adamax", {}),
     (Lion(), "lion", {"weight_decay": 0.0}),
+    (AdaBelief(), "adabelief", {}),
+    (
+        AdaBelief(b1=0.5, b2=0.9, eps=1e-3, eps_root=1e-6),
+        "adabelief",
+        {"b1": 0.5, "b2": 0.9, "eps": 1e-3, "eps_root": 1e-6},
+    ),
+    (Adan(is_complementary=True, eps_root=1e-8), "adan", {}),
+    (Adan(b2=0.5, eps_root=1e-8), "adan", {"b2": 0.5}),  # where b2 and 1 - b2 are one
+    (Adan(b1=0.5, b2=0.5, b3=0.9), "adan", {"b1": 0.5, "b2": 0.5, "b3": 0.9, "eps_root": 0.0}),
+    (AdEMAMix(), "ademamix", {"alpha": 5.0}),
+    (
+        AdEMAMix(b1=0.5, b2=0.9, b3=0.99, alpha=2.0, eps=1e-3),
+        "ademamix",
+        {"b1": 0.5, "b2": 0.9, "b3": 0.99, "alpha": 2.0, "eps": 1e-3},
+    ),
+    (
+        AdEMAMix(b3=0.999, alpha=8.0, alpha_warmup=300, b3_warmup=400),
+        "ademamix",
+        {"alpha": lambda count: alpha_of_the_paper(count + 1), "b3": lambda count: b3_of_the_paper(count + 1)},
+    ),
     (SGD(momentum=0.9, nesterov=True), "sgd", {"momentum": 0.9, "nesterov": True}),
     (DoG(), "dog", {}),
     (DoG(start=1e-2, is_start_absolute=True, eps=1e-3), "dog", {"init_step": ("distance", 1e-2), "eps": 1e-3}),
 ]
+
+
+def alpha_of_the_paper(t):
+    """Return alpha in step t of 300, as the authors' `linear_warmup_scheduler` has it."""
+    import jax.numpy as jnp
+
+    return jnp.where(t < 300, t.astype("float64") / 300 * 8.0, 8.0)
+
+
+def b3_of_the_paper(t):
+    """Return beta3 in step t of 400: its half-life goes evenly from that of 0.9 to that of 0.999."""
+    import jax.numpy as jnp
+
+    def half_life(beta):
+        return math.log(0.5) / math.log(beta) - 1.0
+
+    a = t.astype("float64") / 400
+    mixed = (1.0 - a) * half_life(0.9) + a * half_life(0.999)
+    return jnp.where(t < 400, 0.5 ** (1.0 / (mixed + 1.0)), 0.999)
 
 
 def optax_path(name, options, grads, lrs):
@@ -251,3 +305,47 @@ def test_dog_is_optax_on_gradients_of_one_size():
     ours, _ = run(DoG(), grads, [1.0] * STEPS)
     assert_same(ours, optax_path("dog", {}, grads, [1.0] * STEPS), "x")
     assert np.abs(ours[-1] - START[:4]).max() > 1e-5  # it found a rate: it began with steps of 1e-6
+
+
+def test_adan_takes_the_papers_factor():
+    """The paper multiplies the change of gradients by 1 - beta2 = 0.92; optax, whose b2 is 0.92, by 0.08."""
+    grads, b1, b2, b3 = GRADIENTS[:, :4], 0.02, 0.08, 0.01
+    m = v = n = np.zeros(4)
+    x, before, path = START[:4], grads[0], []
+    for t, (g, lr) in enumerate(zip(grads, rates(), strict=True), 1):
+        m = (1 - b1) * m + b1 * g
+        v = (1 - b2) * v + b2 * (g - before)
+        n = (1 - b3) * n + b3 * (g + (1 - b2) * (g - before)) ** 2
+        c1, c2, c3 = (1 - (1 - b) ** t for b in (b1, b2, b3))
+        x = x - lr * (m / c1 + (1 - b2) * v / c2) / (np.sqrt(n / c3) + 1e-8)
+        before = g
+        path.append(x)
+    ours, _ = run(Adan(), grads, rates())
+    assert_same(ours, np.array(path), "x", relative=1e-11)  # (1 - b) ** t has 13 digits
+
+
+def test_cautious_is_the_authors_few_lines():
+    """`mask = (u * g > 0); mask /= mask.mean().clamp(min=1e-3); p -= lr * u * mask`, with u = Adam's direction."""
+    grads = GRADIENTS[:, [0, 1, 2, 3, 6, 13]]
+    x, m, v, path = START[8:14], np.zeros(6), np.zeros(6), []
+    kept = set()
+    for t, (g, lr) in enumerate(zip(grads, rates(), strict=True), 1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        u = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        mask = (u * g > 0).astype(float)
+        kept.add(mask.sum())
+        x = x - lr * u * mask / max(mask.mean(), 1e-3)
+        path.append(x)
+    assert {1.0, 3.0, 5.0} <= kept
+    slots, ours, y = Cautious(rule=Adam()).init(x), [], START[8:14]
+    for t, (g, lr) in enumerate(zip(grads, rates(), strict=True), 1):
+        dx, slots = Cautious(rule=Adam()).step(y, g, t, lr, **slots)
+        y = y + dx
+        ours.append(y)
+    assert_same(np.array(ours), np.array(path), "x", relative=1e-11)
+
+
+def test_cautious_stands_still_where_every_sign_disagrees():
+    dx, slots = Cautious(rule=SGD(momentum=0.9)).step(0.0, np.array([1.0, -2.0]), 2, 0.1, m=np.array([-9.0, 9.0]))
+    assert not dx.any()
+    assert slots["m"].tolist() == [-7.1, 6.1]

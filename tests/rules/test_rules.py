@@ -13,10 +13,14 @@ import pytest
 from surefoot import ArgumentError, ArgumentTypeError, rules
 from surefoot.rules import (
     SGD,
+    AdaBelief,
     Adadelta,
     Adagrad,
     Adam,
     Adamax,
+    Adan,
+    AdEMAMix,
+    Cautious,
     DAdaptAdam,
     DAdaptSGD,
     DoG,
@@ -137,6 +141,10 @@ def test_python_numbers_answer_nan_as_arrays_do():
         (Prodigy, "b3", 1.0, "at least 0.0 and below 1.0"),
         (Prodigy, "d0", 0.0, "above 0.0"),
         (Prodigy, "d_coef", -1.0, "above 0.0"),
+        (AdaBelief, "eps_root", -1.0, "at least 0.0"),
+        (Adan, "b3", 1.0, "at least 0.0 and below 1.0"),
+        (AdEMAMix, "alpha", -1.0, "at least 0.0"),
+        (AdEMAMix, "b3", 1.0, "at least 0.0 and below 1.0"),
     ],
 )
 def test_bad_number_is_refused_by_name_value_and_what_is_allowed(rule, argument, value, allowed):
@@ -150,6 +158,15 @@ def test_bad_type_is_refused():
         Adam(b1="0.9")
     with pytest.raises(ArgumentTypeError, match=r"`Adam\(amsgrad='no'\)`: amsgrad must be True or False"):
         Adam(amsgrad="no")
+
+
+def test_what_a_wrapper_or_a_warm_up_cannot_do_is_refused():
+    with pytest.raises(ArgumentTypeError, match=r"`Cautious\(rule='adam'\)`: rule must be a surefoot.rules.Rule"):
+        Cautious(rule="adam")
+    with pytest.raises(ArgumentError, match=r"`Cautious\(floor=0.0\)`: floor must be above 0"):
+        Cautious(rule=Adam(), floor=0.0)
+    with pytest.raises(ArgumentError, match=r"`AdEMAMix\(b3_warmup=10\)`: b3_warmup must be 0 where b1 or b3 is 0"):
+        AdEMAMix(b1=0.0, b3_warmup=10)
 
 
 def test_import_loads_neither_numpy_nor_a_framework():

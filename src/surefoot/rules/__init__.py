@@ -9,6 +9,10 @@
     Adam        momentum over the running root mean square, both corrected for their start at zero
     NAdam       Adam that looks ahead
     RAdam       Adam that waits until its second moment can be trusted
+    AdaBelief   Adam that divides by how far gradients are from their mean
+    Adan        Adam with a mean of the gradient's changes: Nesterov's look-ahead
+    AdEMAMix    Adam with a second, slow momentum
+    Cautious    any rule, left out where its step's sign is not the gradient's
     DoG         SGD that finds its rate from the distance travelled, and so needs the whole model at once
     DoWG        DoG whose late gradients weigh more
     DAdaptSGD, DAdaptAdam
@@ -54,6 +58,10 @@ from surefoot.rules._math import sqrt as sqrt
 from surefoot.rules._math import unbias as unbias
 from surefoot.rules._math import where as where
 from surefoot.rules._math import zeros_like as zeros_like
+from surefoot.rules._more_adam import AdaBelief as AdaBelief
+from surefoot.rules._more_adam import Adan as Adan
+from surefoot.rules._more_adam import AdEMAMix as AdEMAMix
+from surefoot.rules._more_adam import Cautious as Cautious
 from surefoot.rules._prodigy import Prodigy as Prodigy
 from surefoot.rules._rule import Rule as Rule
 from surefoot.rules._sgd import SGD as SGD
@@ -61,10 +69,14 @@ from surefoot.rules._vector import Vector as Vector
 
 __all__ = [
     "SGD",
+    "AdEMAMix",
+    "AdaBelief",
     "Adadelta",
     "Adagrad",
     "Adam",
     "Adamax",
+    "Adan",
+    "Cautious",
     "Complete",
     "DAdaptAdam",
     "DAdaptSGD",
