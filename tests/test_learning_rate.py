@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -147,3 +148,11 @@ def test_at_and_current_are_the_same_number_to_the_last_bit():
     rate = LearningRate([0.1, 0.3], cosine_decay(100), controllers=[Manual(0.75), Manual(0.7)])
     for step in range(100):
         assert [rate.at(step), rate.at(step, group=1)] == rate.current(step)
+
+
+def test_two_huge_factors_give_no_infinite_rate():
+    learning_rate = LearningRate(0.1, constant(), controllers=[Manual(1e200), Manual(1e200)])
+    assert math.isfinite(learning_rate.at(0))
+    assert learning_rate.current(0) == [learning_rate.at(0)]
+    learning_rate.controllers[0].factor = 0.0
+    assert learning_rate.at(0) == 0.0

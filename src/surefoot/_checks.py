@@ -29,13 +29,16 @@ def refuse_type(where: str, argument: str, value: object, allowed: str, cure: st
 
 
 def _sentence(where: str, argument: str, value: object, allowed: str, cure: str) -> str:
+    return f"`{where}({argument}={shown(value)})`: {argument} must be {allowed}. {cure}".rstrip()
+
+
+def shown(value: object) -> str:
+    """Return the repr of a value, cut where it is long."""
     try:
-        shown = repr(value)
+        text = repr(value)
     except Exception:  # noqa: BLE001 - a whole number of over 4300 digits has none, nor has many a half-made object
-        shown = f"<{type(value).__name__}>"
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
-    return f"`{where}({argument}={shown})`: {argument} must be {allowed}. {cure}".rstrip()
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def number(

@@ -17,6 +17,7 @@ from surefoot._checks import integer, number, refuse, refuse_type
 from surefoot._errors import StateError
 from surefoot.control import Controller, Decision, Reading, flat
 from surefoot.control._chain import check_once, load_states
+from surefoot.control._controller import product
 from surefoot.schedules import Schedule
 from surefoot.schedules._lengths import Length
 from surefoot.schedules._plans import Plans, check_plans
@@ -163,8 +164,8 @@ class LearningRate:
 
     @property
     def factor(self) -> float:
-        """The product of the controllers' factors."""
-        return math.prod(controller.factor for controller in self.controllers)
+        """The product of the controllers' factors, at most the largest float."""
+        return product(self.controllers)
 
     def at(self, step: float, group: int = 0) -> float:
         """Return the learning rate of one parameter group at `step`, with the controllers' present factors."""

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import surefoot.control
-from surefoot.control import Controller, Decision, DivergenceGuard, Manual, Plateau, Reading, Snapshots
+from surefoot import StateError
+from surefoot.control import Chain, Controller, Decision, DivergenceGuard, Greedy, Manual, Plateau, Reading, Snapshots
 
 from ..nasty import FEW, NASTY, anything, check_refusal, refused
 
@@ -59,7 +60,7 @@ STAYS_ABOVE_0 = set()  # controllers of which the docs say so
 # Every public method of a controller beside the protocol's, with arguments that work.
 QUESTIONS = {"is_gain"}  # methods that change nothing
 METHODS = {"Manual": {"set": {"factor": 0.5}, "multiply": {"by": 0.5}}}
-PROTOCOL = {"observe", "state_dict", "load_state_dict"}
+PROTOCOL = {"observe", "state_dict", "load_state_dict", "check_state"}
 METRICS = ("loss", "val_loss", "gradient_norm", "accuracy")  # whatever a controller may watch
 
 ODD = (math.nan, math.inf, -math.inf, 0.0, -1.0, 1.0, 5e-324, 1e-300, 1e150, 1e200, 1.7e308, -1.7e308)
@@ -207,6 +208,73 @@ def test_an_argument_of_a_method_is_refused_by_name_or_works(name, method, base,
         check_one(value)
 
     check_any()
+
+
+@pytest.mark.parametrize(("name", "base"), WAYS)
+def test_a_damaged_state_is_refused_and_changes_nothing_or_the_controller_works(name, base):
+    make = getattr(surefoot.control, name)
+    used = make(**fresh(base))
+    for i, (value, rate) in enumerate(SAMPLE[:20]):
+        used.observe(Reading(i, {} if value is None else dict.fromkeys(METRICS, value), rate))
+    for state in (make(**fresh(base)).state_dict(), used.state_dict()):
+        for entry in state:
+            for value in NASTY:
+                controller = make(**fresh(base))
+                before = repr(controller.state_dict())
+                try:
+                    controller.load_state_dict({**state, entry: value})
+                except StateError:
+                    assert repr(controller.state_dict()) == before
+                    continue
+                for i, (reading, rate) in enumerate(SAMPLE):
+                    metrics = {} if reading is None else dict.fromkeys(METRICS, reading)
+                    controller.observe(Reading(i, metrics, rate))
+                    assert 0.0 <= controller.factor < math.inf
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry", "value"),
+    [
+        (Plateau, "best", "abc"),
+        (Plateau, "best", math.nan),
+        (Plateau, "wait", True),
+        (Plateau, "seen", 3),
+        (Plateau, "is_at_floor", 1),
+        (Greedy, "recent", [math.nan]),
+        (Greedy, "recent", 0.5),
+        (DivergenceGuard, "mean", math.inf),
+        (DivergenceGuard, "spread", None),
+        (Manual, "factor", "1.0"),
+    ],
+)
+def test_a_state_of_the_wrong_type_is_refused_when_it_is_loaded(kind, entry, value):
+    with pytest.raises(StateError, match=f"{entry} is .* must be"):
+        kind().load_state_dict({**kind().state_dict(), entry: value})
+
+
+def test_a_chain_with_one_damaged_member_is_as_it_was():
+    chain = Chain(Manual(0.5), Plateau())
+    state = Chain(Manual(0.25), Plateau()).state_dict()
+    state["members"][1]["best"] = "abc"
+    with pytest.raises(StateError, match="best is 'abc'"):
+        chain.load_state_dict(state)
+    assert chain.factor == 0.5
+
+
+def test_a_controller_of_ones_own_may_begin_at_infinity():
+    class Best(Controller):
+        STATE = ("factor", "best")
+
+        def __init__(self):
+            self.best = math.inf
+
+    used = Best()
+    used.best = 0.5
+    fresh_state = Best().state_dict()
+    twin = Best()
+    twin.load_state_dict(used.state_dict())
+    assert twin.best == 0.5
+    Best().load_state_dict(fresh_state)
 
 
 def test_the_guard_is_not_blinded_by_a_loss_that_is_huge_but_finite():

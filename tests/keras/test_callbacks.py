@@ -176,6 +176,15 @@ def test_weights_go_back_and_the_rate_is_the_owners(action, goes_back_to):
     np.testing.assert_allclose(history["learning_rate"], [0.1, 0.1, 0.1, 0.05], rtol=1e-6)
 
 
+def test_a_rewind_while_the_schedule_is_at_zero_does_not_bring_the_old_rate_back():
+    model, weights = model_of(ours.SGD(0.1)), Weights()
+    schedule = constant(length=2) >> 0.0 * constant()
+    control = LearningRateControl(schedule, controllers=[At(3, "rewind")], per="epoch")
+    history, _ = fit(model, control, epochs=4, weights=weights)
+    assert weights.values[4] == weights.values[2]  # the fourth epoch, too, has had a rate of 0
+    np.testing.assert_allclose(history["learning_rate"], [0.1, 0.1, 0.0, 0.0], rtol=1e-6)
+
+
 def test_a_rewind_in_the_first_epoch_goes_to_the_start_and_slots_go_back_too():
     model = model_of(ours.SGD(0.1, momentum=0.9))
     control = LearningRateControl(controllers=[DivergenceGuard(action="rewind", factor=0.5)], per="epoch")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from surefoot._checks import refuse, refuse_type
 from surefoot._errors import StateError
-from surefoot.control._controller import Controller, Decision, Reading
+from surefoot.control._controller import Controller, Decision, Reading, product
 
 
 class Chain(Controller):
@@ -57,7 +56,7 @@ class Chain(Controller):
     @property
     def factor(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride] - never set, always computed
         """The product of the members' factors."""
-        return math.prod((member.factor for member in self.members), start=1.0)
+        return product(self.members)
 
     def observe(self, reading: Reading) -> Decision | None:
         """Show a reading to the members, each with the rate that those before it have made."""
@@ -87,16 +86,28 @@ class Chain(Controller):
         Raises:
             StateError: the state is damaged, or has other members. Nothing has been changed then.
         """
-        states: Any = state_dict.get("members")
-        if set(state_dict) != {"members"} or not isinstance(states, list):
-            raise StateError(
-                f"`Chain.load_state_dict`: the state holds {list(state_dict)}, not a list of members. "
-                "Pass what the `state_dict()` of a Chain returned."
-            )
-        load_states("Chain", self.members, cast("list[Any]", states))
+        load_states("Chain", self.members, _members(state_dict))
+
+    def check_state(self, state_dict: Mapping[str, Any]) -> None:
+        """Raise if `load_state_dict` would.
+
+        Raises:
+            StateError: the state is damaged, or has other members.
+        """
+        check_states("Chain", self.members, _members(state_dict))
 
     def __repr__(self) -> str:
         return f"Chain({', '.join(map(repr, self.members))})"
+
+
+def _members(state_dict: Mapping[str, Any]) -> list[Any]:
+    states: Any = state_dict.get("members")
+    if set(state_dict) != {"members"} or not isinstance(states, list):
+        raise StateError(
+            f"`Chain.load_state_dict`: the state holds {list(state_dict)}, not a list of members. "
+            "Pass what the `state_dict()` of a Chain returned."
+        )
+    return cast("list[Any]", states)
 
 
 def flat(controllers: Iterable[Controller]) -> Iterator[Controller]:
@@ -123,7 +134,24 @@ def load_states(where: str, controllers: Iterable[Controller], states: Iterable[
         StateError: a state is damaged, or one of another controller. Nothing has been changed then.
     """
     given = list(controllers)
+    own = check_states(where, given, states)
     before = [controller.state_dict() for controller in given]
+    try:
+        for controller, state in zip(given, own, strict=True):
+            controller.load_state_dict(state)
+    except StateError:  # of a controller that checks more than `check_state` does
+        for controller, state in zip(given, before, strict=True):
+            controller.load_state_dict(state)
+        raise
+
+
+def check_states(where: str, controllers: Iterable[Controller], states: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return the state of each controller, without its `kind`.
+
+    Raises:
+        StateError: a state is damaged, or one of another controller.
+    """
+    given = list(controllers)
     try:
         own = [dict(state) for state in states]
         saved = [state.pop("kind") for state in own]
@@ -135,10 +163,6 @@ def load_states(where: str, controllers: Iterable[Controller], states: Iterable[
             f"`{where}.load_state_dict`: the state has the controllers {saved}, this has {kinds}. "
             "Give the same controllers in the same order."
         )
-    try:
-        for controller, state in zip(given, own, strict=True):
-            controller.load_state_dict(state)
-    except StateError:
-        for controller, state in zip(given, before, strict=True):
-            controller.load_state_dict(state)
-        raise
+    for controller, state in zip(given, own, strict=True):
+        controller.check_state(state)
+    return own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 from surefoot._checks import integer, number, one_of
@@ -73,6 +74,8 @@ class Greedy(Controller):
         "seen",
         "is_at_limit",
     )
+    COUNTS: ClassVar[tuple[str, ...]] = ("gains", "losses", "pause")
+    OPTIONAL: ClassVar[Mapping[str, type]] = {"best": float, "seen": str}
 
     def __init__(
         self,

@@ -51,6 +51,7 @@ class DivergenceGuard(Controller):
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("factor", "troubles", "calm", "readings", "mean", "spread")
+    COUNTS: ClassVar[tuple[str, ...]] = ("troubles", "calm", "readings")
 
     def __init__(
         self,
@@ -143,7 +144,7 @@ class DivergenceGuard(Controller):
         if self.readings >= self.warmup:
             away = max(-_CLIP * self.spread, min(_CLIP * self.spread, away))
         self.mean += (1.0 - memory) * away
-        self.spread = math.sqrt(memory * (self.spread**2 + (1.0 - memory) * away**2))
+        self.spread = math.sqrt(memory) * math.hypot(self.spread, math.sqrt(1.0 - memory) * away)
 
     def __repr__(self) -> str:
         return f"DivergenceGuard({self.monitor!r}, action={self.action!r})"

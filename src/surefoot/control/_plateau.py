@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from surefoot._checks import integer, number, one_of
@@ -61,6 +62,8 @@ class Plateau(Controller):
         "seen",
         "is_at_floor",
     )
+    COUNTS: ClassVar[tuple[str, ...]] = ("wait", "cooldown_left", "reductions", "fruitless")
+    OPTIONAL: ClassVar[Mapping[str, type]] = {"best": float, "seen": str}
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from statistics import NormalDist
 from typing import ClassVar
 
@@ -103,6 +104,8 @@ class TrendPlateau(Controller):
         "seen",
         "is_at_floor",
     )
+    COUNTS: ClassVar[tuple[str, ...]] = ("wait", "reductions", "readings", "count", "reference_count")
+    OPTIONAL: ClassVar[Mapping[str, type]] = {"seen": str}
 
     def __init__(
         self,

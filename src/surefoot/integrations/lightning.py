@@ -16,6 +16,7 @@ import torch
 from surefoot._checks import refuse
 from surefoot._errors import missing_extra
 from surefoot.control import Controller
+from surefoot.control._controller import product
 from surefoot.integrations._plan import Plan
 from surefoot.schedules import Schedule
 from surefoot.torch import TorchLearningRate
@@ -124,7 +125,7 @@ class LearningRateCallback(Callback):
                 trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
             )
             self._batches += 1
-        used, factor, before = rate.learning_rates, math.prod(c.factor for c in rate.controllers), rate.step_count
+        used, factor, before = rate.learning_rates, product(rate.controllers), rate.step_count
         rate.step()
         if rate.step_count == before or rate.step_count % max(1, trainer.log_every_n_steps):
             return

@@ -242,8 +242,10 @@ class Owner:
         self._epoch, self._pending = epoch, {}
         self.is_running, self._saved, self._asked, self._factor_before = True, None, None, None
         self._batches, self._is_validated = batches(found), False
-        self.ask(found, self.time(model.optimizer))
-        self._write(model, self.time(model.optimizer))
+        time = self.time(model.optimizer)
+        self.ask(found, time)
+        if self.raw(time) != self._written:  # what is written is there: `_adopt` has just looked
+            self._write(model, time)
 
     def time(self, optimizer: Any) -> int:
         """Return the present time: the epoch, or the updates since the start of the schedule."""
@@ -346,10 +348,8 @@ class Owner:
         return rates
 
     def _write(self, model: Any, time: int) -> None:
-        found, before = leaves(model.optimizer), self._written
+        found = leaves(model.optimizer)
         self._written = self.raw(time)
-        if self._written == before:
-            return  # it is there: `_adopt` has just looked
         if any([write_raw(leaf, rate) for leaf, rate in zip(found, self._written, strict=True)]):  # noqa: C419
             make_step_anew(model)
 
