@@ -10,10 +10,13 @@ not in the time. Results go into a dated record.
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import statistics
+import sys
 import time
+import types
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +36,17 @@ def optimizer(groups: int, *, is_tensor: bool) -> torch.optim.Optimizer:
     made = torch.optim.Adam(parameters)
     made.step()  # or torch warns of the order
     return made
+
+
+def timm_schedulers() -> Any:
+    """Return timm.scheduler, unchanged, without the rest of timm: its models need torchvision, schedulers do not."""
+    if "timm" not in sys.modules:
+        spec = importlib.util.find_spec("timm")
+        assert spec is not None
+        package = types.ModuleType("timm")
+        package.__spec__, package.__path__ = spec, list(spec.submodule_search_locations or [])
+        sys.modules["timm"] = package
+    return importlib.import_module("timm.scheduler")
 
 
 def ours(made: torch.optim.Optimizer) -> Callable[[], Any]:
@@ -58,7 +72,7 @@ def others(made: Callable[[], torch.optim.Optimizer], *, is_tensor: bool) -> dic
 
         found["transformers"] = get_cosine_schedule_with_warmup(made(), 2000, TOTAL).step
     if importlib.util.find_spec("timm") and not is_tensor:  # it replaces tensors by floats
-        from timm.scheduler import CosineLRScheduler
+        CosineLRScheduler = timm_schedulers().CosineLRScheduler  # noqa: N806 - its name
 
         scheduler, count = CosineLRScheduler(made(), TOTAL, warmup_t=2000, t_in_epochs=False), iter(range(10**9))
         found["timm"] = lambda: scheduler.step_update(next(count))
