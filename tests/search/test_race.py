@@ -72,7 +72,7 @@ def test_no_racer_stands_above_the_highest_rate_allowed(high):
     assert winner == pytest.approx(min(high, -8.0), abs=0.5)
 
 
-@pytest.mark.parametrize("budget", [0.75, 1.25, 1.9, 2.6])
+@pytest.mark.parametrize("budget", [0.9, 1.25, 1.9, 2.6])
 def test_a_race_keeps_to_its_budget(budget):
     winner, lab = raced(FakeJob(best=-8.0), -10.0, budget=budget)
     assert winner is not None

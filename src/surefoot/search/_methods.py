@@ -32,6 +32,7 @@ FORKS = 4  # at most, where a race follows: it climbs further by itself
 RACE_GAP = 1.2  # sd of the belief between the first two racers; of 1.0, 1.2 and 1.5 the best on six design seeds
 RACE_MARGIN = 0.7  # octaves that racers keep below the lowest rate that broke a run: another seed breaks earlier
 RACE_BEYOND = 0.6  # octaves above the highest fork that they may stand where that has survived within the margin
+THREE_FINALISTS = 2.4  # the budget from which the third best in the middle goes on too
 LEAST_SD = 0.7  # octaves: candidates nearer than this could not be told apart
 CONSTANT = (1.4, 0.7)  # the best rate of a run that does not decay lies this much lower, mean and sd
 
@@ -116,7 +117,15 @@ class ForkMethod(Method):
     @classmethod
     def expected(cls, budget: float) -> float:
         """Return the steps expected in all: a race trains the winner on, which the budget does not count."""
-        return 1.0 * min(budget, 1.0) if budget < 1.4 else 1.8 if budget < 2.0 else 2.7
+        return (
+            1.0 * min(budget, 1.0)
+            if budget < 1.4
+            else 1.8
+            if budget < 2.0
+            else 2.8
+            if budget < THREE_FINALISTS
+            else 3.1
+        )
 
     @classmethod
     def allowed(cls, budget: float) -> float:
@@ -219,6 +228,7 @@ class ForkMethod(Method):
             late=late,
             allowed=TOLERANCE * self.budget * total,
             overfit=belief.overfit,
+            finalists=2 if self.budget < THREE_FINALISTS else 3,
         )
         lab.allowed = math.inf
         self._winner = race.run(belief.pick, RACE_GAP * max(belief.sd, LEAST_SD))

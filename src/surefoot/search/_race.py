@@ -1,8 +1,11 @@
-"""The race: real runs at a few rates are trained on to the middle, and the best two of them further.
+"""The race: real runs at a few rates are trained on to the middle, and the best of them further.
 
 Where the best of a few rates lies at an end, the next one outside may be better still. When three candidates were set
 in advance, none of the three was a good one in half of the bad answers. So only the first two are set, around the pick;
 each next one stands where the best so far points to, as far as the budget goes.
+
+At three quarters the finalists are compared as forks, with the rate down to 0: what a high rate adds in noise is gone
+then. Measured on 140 races: that order is the order at the end of the real runs, which the raw losses are not.
 """
 
 from __future__ import annotations
@@ -53,19 +56,23 @@ def next_racer(judged: Mapping[float, float], gap: float, low: float, high: floa
 class Race:
     """One race. Its winner's steps are a piece of the real run, so that only the others' count against the budget."""
 
-    def __init__(self, lab: Lab, *, low: float, high: float, late: int, allowed: float, overfit: float) -> None:
+    def __init__(
+        self, lab: Lab, *, low: float, high: float, late: int, allowed: float, overfit: float, finalists: int = 2
+    ) -> None:
         """Prepare a race; nothing is trained yet.
 
         Args:
             lab: where the racers are trained.
             low: the lowest x allowed.
             high: the highest.
-            late: the step to which the best two are trained on; half of the run if they are not.
+            late: the step to which the finalists are trained on; half of the run if there are none.
             allowed: the steps that the whole search may cost.
             overfit: how likely the run over-fits.
+            finalists: how many go on from the middle, at most.
         """
         self._lab, self._low, self._high, self._allowed = lab, low, high, allowed
-        self._half, self._late = lab.total_steps // 2, late
+        self._half, self._late, self._finalists = lab.total_steps // 2, late, finalists
+        self._anneal = max(1, lab.total_steps // 16) if self._half < late < lab.total_steps else 0
         self._slope = overfit * LOOKS_BETTER - (1.0 - overfit) * LOOKS_WORSE
         self._losses: dict[float, float] = {}
 
@@ -87,8 +94,8 @@ class Race:
             waiting = self._next(gap)
         ranked = self._ranked(self._losses, half)
         if late > half:
-            self._abandon(ranked[2:], half)
-            last = {x: lab.trunk(x, late).loss for x in ranked[:2]}
+            self._abandon(ranked[self._finalists :], half)
+            last = {x: self._late_loss(x) for x in ranked[: self._finalists]}
             ranked = self._ranked(last, late)
             self._losses.update(last)
         self._abandon(ranked[1:], late)
@@ -116,10 +123,17 @@ class Race:
             x = near
         return [x] if self._pays([x]) else []
 
+    def _late_loss(self, x: float) -> float:
+        """Return the loss of a finalist: annealed, unless it has been trained to its end."""
+        point = self._lab.trunk(x, self._late)
+        return point.loss if point.is_diverged or not self._anneal else self._lab.fork(x, self._anneal).loss
+
     def _pays(self, xs: Iterable[float]) -> bool:
-        """Whether the budget allows these racers, and the best two of all to go on."""
+        """Whether the budget allows these racers, and the finalists of all to go on."""
         lab, half, late = self._lab, self._half, self._late
-        steps = lab.steps + sum(half - min(lab.trunk_steps(x), half) for x in xs) + 2 * (late - half)
+        finalists = min(self._finalists, max(2, len({*self._losses, *xs})))
+        steps = lab.steps + sum(half - min(lab.trunk_steps(x), half) for x in xs)
+        steps += finalists * (late - half + self._anneal)
         return steps - late <= self._allowed
 
     def _judged(self, losses: Mapping[float, float], step: int) -> dict[float, float]:
