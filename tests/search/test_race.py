@@ -80,7 +80,7 @@ def test_a_race_keeps_to_its_budget(budget):
 
 
 def test_without_the_budget_for_two_nothing_is_trained():
-    winner, lab = raced(FakeJob(), -8.0, budget=0.7)
+    winner, lab = raced(FakeJob(), -8.0, budget=0.45)
     assert winner is None
     assert lab.steps == 0
 

@@ -32,7 +32,7 @@ FORKS = 4  # at most, where a race follows: it climbs further by itself
 RACE_GAP = 1.2  # sd of the belief between the first two racers; of 1.0, 1.2 and 1.5 the best on six design seeds
 RACE_MARGIN = 0.7  # octaves that racers keep below the lowest rate that broke a run: another seed breaks earlier
 RACE_BEYOND = 0.6  # octaves above the highest fork that they may stand where that has survived within the margin
-THREE_FINALISTS = 2.4  # the budget from which the third best in the middle goes on too
+THREE_FINALISTS = 2.4  # the budget from which the third best goes on too
 LEAST_SD = 0.7  # octaves: candidates nearer than this could not be told apart
 CONSTANT = (1.4, 0.7)  # the best rate of a run that does not decay lies this much lower, mean and sd
 
@@ -220,7 +220,7 @@ class ForkMethod(Method):
     def _race(self, forks: Forks) -> None:
         """Race real runs around the pick, as far as the budget goes."""
         belief, lab, total = self.belief(), self.lab, self.lab.total_steps
-        late = total // 2 if self.budget < 2.0 else 3 * total // 4 if self.budget < 3.0 else total
+        late = None if self.budget < 2.0 else 3 * total // 4 if self.budget < 3.0 else total
         race = Race(
             lab,
             low=self.low,
