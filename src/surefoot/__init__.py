@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from surefoot._errors import ArgumentTypeError as ArgumentTypeError
     from surefoot._errors import JobError as JobError
     from surefoot._errors import MissingExtraError as MissingExtraError
+    from surefoot._errors import OrderError as OrderError
     from surefoot._errors import RunDirectoryError as RunDirectoryError
     from surefoot._errors import StateError as StateError
     from surefoot._errors import SurefootError as SurefootError
@@ -69,6 +70,7 @@ _HOMES = {
         "ArgumentTypeError",
         "JobError",
         "MissingExtraError",
+        "OrderError",
         "RunDirectoryError",
         "StateError",
         "SurefootError",
@@ -134,6 +136,7 @@ __all__ = [
     "LearningRate",
     "Manual",
     "MissingExtraError",
+    "OrderError",
     "Plateau",
     "Progress",
     "RunDirectoryError",

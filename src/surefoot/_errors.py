@@ -4,6 +4,7 @@
     ├── ArgumentError        (ValueError)    an argument has a value that is not allowed
     ├── ArgumentTypeError    (TypeError)     an argument has a type that is not allowed
     ├── StateError           (ValueError)    a state_dict does not fit the object that loads it
+    ├── OrderError           (RuntimeError)  a call that must come after another one
     ├── JobError             (RuntimeError)  a job cannot be searched: it breaks before it learns
     ├── RunDirectoryError    (OSError)       a run directory cannot be made, written, locked or resumed
     └── MissingExtraError    (ImportError)   a framework or library of an extra is not installed
@@ -28,6 +29,10 @@ class ArgumentTypeError(SurefootError, TypeError):
 
 class StateError(SurefootError, ValueError):
     """A state_dict does not fit the object that loads it."""
+
+
+class OrderError(SurefootError, RuntimeError):
+    """A call that must come after another one."""
 
 
 class JobError(SurefootError, RuntimeError):

@@ -14,7 +14,7 @@ import surefoot.optax as ours
 from surefoot import ArgumentError, ArgumentTypeError, rules
 
 NAMES = ["sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "nadam", "radam", "adamax", "lion", "dog"]
-NAMES += ["dowg", "dadapt_adamw", "prodigy"]
+NAMES += ["dowg", "dadapt_adamw", "prodigy", "schedule_free_sgd", "schedule_free_adamw"]
 DIFFERENT_DEFAULTS = {
     # optax's None means "no scaling" and leaves out the sign too: the update climbs.
     ("adadelta", "learning_rate"): (None, 1.0),
@@ -95,6 +95,9 @@ REFUSED = [
     ("dog", {"init_step": ("distance", -1.0)}, "init_step", "at least 0.0"),
     ("dowg", {"init_estim_sq_dist": 0.0}, "init_estim_sq_dist", "above 0"),
     ("dowg", {"eps": 0.0}, "eps", "above 0"),
+    ("schedule_free_sgd", {"state_dtype": "bfloat16"}, "state_dtype", "None"),
+    ("schedule_free_adamw", {"b1": 0.0}, "b1", "above 0"),
+    ("schedule_free_adamw", {"warmup_steps": -1}, "warmup_steps", "a whole number"),
     ("dadapt_adamw", {"estim_lr0": 0.0}, "estim_lr0", "above 0"),
     ("dadapt_adamw", {"betas": (0.9, 1.0)}, "b2", "below 1.0"),
     ("prodigy", {"estim_lr_coef": -1.0}, "estim_lr_coef", "above 0"),

@@ -23,6 +23,7 @@ from surefoot.rules import (
     RAdam,
     RMSprop,
     Rule,
+    ScheduleFree,
 )
 from surefoot.rules._math import absolute, zeros_like
 
@@ -84,5 +85,9 @@ RULES = [
     DAdaptAdam(d0=1e-2, growth=1.02, use_bias_correction=True),
     Prodigy(d0=1e-2),
     Prodigy(d0=1e-2, b3=0.9, d_coef=2.0, growth=1.02, use_bias_correction=True, safeguard_warmup=True),
+    RMSprop(unbiased=True),
+    ScheduleFree(rule=SGD()),
+    ScheduleFree(rule=RMSprop(unbiased=True), b1=0.8, warmup_steps=10, decay=0.1, r=1.0, weight_lr_power=1.0),
+    ScheduleFree(rule=RMSprop(), b1=0.95, warmup_steps=10, starts_at_zero=True),
     SoftSign(),
 ]

@@ -5,6 +5,7 @@ Change the import, keep the rest; a saved optimizer state goes from Keras' class
     SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, Nadam, Adamax, Lion     Keras has them too
     RAdam, DoG                                                            Keras does not
     DoWG, DAdaptSGD, DAdaptAdam, Prodigy                                  nor these, which find their own rate
+    SGDScheduleFree, AdamWScheduleFree, EvaluateAverage                   nor these, which need no schedule
     RuleOptimizer                                                         any rule, one of your own too
     find, KerasJob                                                        the learning rate of a model, found
     LearningRateScheduler, ReduceLROnPlateau                              Keras' callbacks, which here share one rate
@@ -64,6 +65,9 @@ from surefoot.keras._plateau import ReduceLROnPlateau as ReduceLROnPlateau
 from surefoot.keras._rule_optimizer import DoG as DoG
 from surefoot.keras._rule_optimizer import RAdam as RAdam
 from surefoot.keras._rule_optimizer import RuleOptimizer as RuleOptimizer
+from surefoot.keras._schedule_free import AdamWScheduleFree as AdamWScheduleFree
+from surefoot.keras._schedule_free import EvaluateAverage as EvaluateAverage
+from surefoot.keras._schedule_free import SGDScheduleFree as SGDScheduleFree
 from surefoot.keras._scheduler import LearningRateScheduler as LearningRateScheduler
 from surefoot.keras._schedules import FromSchedule as FromSchedule
 from surefoot.keras.optimizers import deserialize as deserialize
@@ -76,11 +80,13 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AdamWScheduleFree",
     "Adamax",
     "DAdaptAdam",
     "DAdaptSGD",
     "DoG",
     "DoWG",
+    "EvaluateAverage",
     "FromSchedule",
     "KerasJob",
     "LearningRateControl",
@@ -92,6 +98,7 @@ __all__ = [
     "RMSprop",
     "ReduceLROnPlateau",
     "RuleOptimizer",
+    "SGDScheduleFree",
     "callbacks",
     "deserialize",
     "find",

@@ -14,9 +14,10 @@ from typing import Any
 
 from surefoot.keras._callbacks import LearningRateControl
 from surefoot.keras._plateau import ReduceLROnPlateau
+from surefoot.keras._schedule_free import EvaluateAverage
 from surefoot.keras._scheduler import LearningRateScheduler
 
-__all__ = ["LearningRateControl", "LearningRateScheduler", "ReduceLROnPlateau"]
+__all__ = ["EvaluateAverage", "LearningRateControl", "LearningRateScheduler", "ReduceLROnPlateau"]
 
 
 def __getattr__(name: str) -> Any:

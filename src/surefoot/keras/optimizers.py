@@ -18,6 +18,7 @@ from surefoot.keras._learning_rate_free import DAdaptAdam, DAdaptSGD, DoWG, Prod
 from surefoot.keras._lookup import found
 from surefoot.keras._optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop
 from surefoot.keras._rule_optimizer import DoG, RAdam, RuleOptimizer
+from surefoot.keras._schedule_free import AdamWScheduleFree, SGDScheduleFree
 
 __all__ = [
     "SGD",
@@ -25,6 +26,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AdamWScheduleFree",
     "Adamax",
     "DAdaptAdam",
     "DAdaptSGD",
@@ -37,6 +39,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "RuleOptimizer",
+    "SGDScheduleFree",
     "deserialize",
     "get",
     "schedules",
@@ -50,7 +53,7 @@ serialize: Any = theirs.serialize
 OURS = {
     kind.__name__.lower(): kind
     for kind in (SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, Nadam, Adamax, Lion, RAdam, DoG, RuleOptimizer)
-} | {kind.__name__.lower(): kind for kind in (DoWG, DAdaptSGD, DAdaptAdam, Prodigy)}
+} | {kind.__name__.lower(): kind for kind in (DoWG, DAdaptSGD, DAdaptAdam, Prodigy, SGDScheduleFree, AdamWScheduleFree)}
 
 
 def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:

@@ -41,6 +41,9 @@ from surefoot.optax._optimizers import sgd as sgd
 from surefoot.optax._owner import OptaxLearningRate as OptaxLearningRate
 from surefoot.optax._plateau import PlateauState as PlateauState
 from surefoot.optax._plateau import plateau as plateau
+from surefoot.optax._schedule_free import schedule_free_adamw as schedule_free_adamw
+from surefoot.optax._schedule_free import schedule_free_eval_params as schedule_free_eval_params
+from surefoot.optax._schedule_free import schedule_free_sgd as schedule_free_sgd
 from surefoot.optax._transformation import RuleState as RuleState
 from surefoot.optax._transformation import from_rule as from_rule
 
@@ -64,5 +67,8 @@ __all__ = [
     "prodigy",
     "radam",
     "rmsprop",
+    "schedule_free_adamw",
+    "schedule_free_eval_params",
+    "schedule_free_sgd",
     "sgd",
 ]

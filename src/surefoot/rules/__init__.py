@@ -18,6 +18,8 @@
     DAdaptSGD, DAdaptAdam
                 SGD, Adam with a rate from a lower bound of the distance to the solution
     Prodigy     DAdaptAdam whose bound grows faster
+    ScheduleFree
+                any rule, whose iterates are averaged in the place of a schedule
 
 A rule is its mathematics and nothing else; `Complete` adds what every optimizer has besides, once for all of them:
 clipping, ascent, weight decay. Rules run on one array, or on a whole model as a `Vector`. To add a method, write a
@@ -64,6 +66,7 @@ from surefoot.rules._more_adam import AdEMAMix as AdEMAMix
 from surefoot.rules._more_adam import Cautious as Cautious
 from surefoot.rules._prodigy import Prodigy as Prodigy
 from surefoot.rules._rule import Rule as Rule
+from surefoot.rules._schedule_free import ScheduleFree as ScheduleFree
 from surefoot.rules._sgd import SGD as SGD
 from surefoot.rules._vector import Vector as Vector
 
@@ -88,6 +91,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rule",
+    "ScheduleFree",
     "Vector",
     "absolute",
     "dot",

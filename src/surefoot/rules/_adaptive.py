@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from surefoot.rules._math import sqrt, zeros_like
+from surefoot._checks import refuse
+from surefoot.rules._math import sqrt, unbias, zeros_like
 from surefoot.rules._rule import Rule, Slots
 
 
@@ -106,6 +107,8 @@ class RMSprop(Rule):
         eps_inside: divide by sqrt(v + eps) instead (Keras).
         rate_in_buffer: m collects lr * n (Keras, optax).
         start: the first value of v; at least 0.
+        unbiased: divide v by 1 - rho^t: Adam without momentum. Not with `centered`: of the first gradients nothing is
+            left there.
 
     References:
         Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning", 2012; centered: Graves, 2013.
@@ -118,9 +121,12 @@ class RMSprop(Rule):
     eps_inside: bool = False
     rate_in_buffer: bool = False
     start: float = 0.0
+    unbiased: bool = False
 
     def __post_init__(self) -> None:
         self._check(rho="[0, 1]", eps="[0, inf)", momentum="[0, 1]", start="[0, inf)")
+        if self.centered and self.unbiased:
+            raise refuse("RMSprop", "unbiased", value=True, allowed="False where centered=True")
 
     def init(self, x: Any) -> Slots:
         """Return the running means, and the momentum if there is one."""
@@ -133,14 +139,15 @@ class RMSprop(Rule):
 
     def step(self, x: Any, g: Any, t: Any, lr: Any, **slots: Any) -> tuple[Any, Slots]:
         """Return the change and the slots."""
-        del x, t
+        del x
         rho = self.rho
         v = rho * slots["v"] + (1.0 - rho) * (g * g)
         new = {"v": v}
         if self.centered:
-            a = rho * slots["a"] + (1.0 - rho) * g
-            new["a"] = a
+            a = new["a"] = rho * slots["a"] + (1.0 - rho) * g
             v = v - a * a
+        if self.unbiased:
+            v = v * (1.0 / unbias(rho, t))
         n = g / (sqrt(v + self.eps) if self.eps_inside else sqrt(v) + self.eps)
         if not self.momentum:
             return -lr * n, new

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from surefoot.torch._rule_optimizer import DoG as DoG
     from surefoot.torch._rule_optimizer import Lion as Lion
     from surefoot.torch._rule_optimizer import RuleOptimizer as RuleOptimizer
+    from surefoot.torch._schedule_free import AdamWScheduleFree as AdamWScheduleFree
+    from surefoot.torch._schedule_free import SGDScheduleFree as SGDScheduleFree
 
 _HOMES = {
     "surefoot.torch._checkpointer": ("Checkpointer",),
@@ -68,6 +70,7 @@ _HOMES = {
         "RMSprop",
     ),
     "surefoot.torch._rule_optimizer": ("DoG", "Lion", "RuleOptimizer"),
+    "surefoot.torch._schedule_free": ("AdamWScheduleFree", "SGDScheduleFree"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -77,6 +80,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AdamWScheduleFree",
     "Adamax",
     "Checkpointer",
     "DAdaptAdam",
@@ -89,6 +93,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "RuleOptimizer",
+    "SGDScheduleFree",
     "Scheduler",
     "TorchJob",
     "TorchLearningRate",
