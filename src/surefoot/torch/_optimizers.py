@@ -1,4 +1,4 @@
-"""Torch's optimizers by name, each with its usual learning rate: where a search starts."""
+"""Torch's optimizers and some of ours by name, each with its usual learning rate: where a search starts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 
 import torch
 from surefoot._checks import refuse, refuse_type
+from surefoot.torch._learning_rate_free import DAdaptAdam, DAdaptSGD, DoWG, Prodigy
+from surefoot.torch._rule_optimizer import DoG, Lion
 from torch import Tensor, nn
 
 Factory = Callable[[Iterable[Parameter], float], Optimizer]
@@ -28,7 +30,15 @@ NAMED: dict[str, tuple[Callable[..., Optimizer], float]] = {
     "nadam": (torch.optim.NAdam, 1e-3),
     "radam": (torch.optim.RAdam, 1e-3),
     "adamax": (torch.optim.Adamax, 2e-3),
+    "lion": (Lion, 1e-4),
+    "dog": (DoG, 1.0),
+    "dowg": (DoWG, 1.0),
+    "dadapt_sgd": (DAdaptSGD, 1.0),
+    "dadapt_adam": (DAdaptAdam, 1.0),
+    "prodigy": (Prodigy, 1.0),
 }
+LEARNING_RATE_FREE = frozenset({"dog", "dowg", "dadapt_sgd", "dadapt_adam", "prodigy"})  # their rate is a factor
+DECOUPLED = frozenset({"adamw", "lion", "dog", "dowg", "prodigy"})  # whose weight decay stays out of the gradient
 
 
 def build(chosen: str | Factory, model: nn.Module, lr: float, weight_decay: float | None) -> Optimizer:
