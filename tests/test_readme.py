@@ -56,6 +56,10 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
     blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     space = {"__name__": page.stem.replace("-", "_")}
     monkeypatch.setitem(sys.modules, space["__name__"], types.ModuleType(space["__name__"]))  # dataclasses look it up
+    if any("import optuna" in body for body in blocks):
+        pytest.importorskip(
+            "optuna", reason='Optuna is not installed: pip install "surefoot[optuna]"'
+        ).logging.disable_default_handler()
     for body in blocks:
         exec(compile(body, page.name, "exec"), space)
     printed = capsys.readouterr().out.splitlines()
