@@ -205,9 +205,10 @@ class _Comparison:
         seen: dict[str, float] = {}
         for contender in [c for c in self._contenders if c.is_racing]:
             lab, x = contender.racer, contender.x
-            fork = lab.best_fork
-            if contender.found is not None and fork is not None and (fork.step, fork.anneal) == (step, anneal):
-                loss = fork.loss  # the search has looked there already
+            forks = [t.val_loss for t in lab.trials() if t.rung == "fork" and t.horizon == step + anneal]
+            known = [loss for loss in forks if loss is not None]
+            if known:
+                loss = min(known)  # the search has looked there already
                 contender.step = max(contender.step, lab.trunk_steps(x))
             elif lab.trunk_steps(x) > step or not self._advanced(contender, step):  # a race has brought it further
                 continue
