@@ -307,7 +307,9 @@ class TorchJob:
         loss = _checked_loss(self._loss(run.model, batch))
         torch.autograd.backward(loss)
         if self.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(run.model.parameters(), self.clip_norm)
+            # What the optimizer does not have keeps its gradient from step to step: it must not count.
+            trained = [p for group in run.optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(trained, self.clip_norm)
         run.optimizer.step()
         run.step += 1
         return loss.detach().reshape(())

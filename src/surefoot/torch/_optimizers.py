@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,29 @@ from surefoot.torch._rule_optimizer import DoG, Lion
 from torch import Tensor, nn
 
 Factory = Callable[[Iterable[Parameter], float], Optimizer]
+
+
+@dataclass(frozen=True)
+class FromModel:
+    """A factory that needs the model itself: the optimizer that a trainer of somebody else's would build.
+
+    It is built at its own rates, which are then scaled, so that the first group has the rate that is asked for.
+    """
+
+    make: Callable[[nn.Module], Any]
+    usual: float
+    name: str
+
+    def __call__(self, parameters: Iterable[Parameter], lr: float) -> Optimizer:
+        """Refuse: `build` gives it the model."""
+        raise NotImplementedError
+
+    def of(self, model: nn.Module, lr: float) -> Optimizer:
+        """Return the optimizer of a model at a rate."""
+        optimizer = self.make(model)
+        set_rates(optimizer, [rate * lr / self.usual for rate in rates(optimizer)])
+        return optimizer
+
 
 NAMED: dict[str, tuple[Callable[..., Optimizer], float]] = {
     "sgd": (torch.optim.SGD, 1e-2),
@@ -48,7 +72,7 @@ def build(chosen: str | Factory, model: nn.Module, lr: float, weight_decay: floa
         make, _ = NAMED[chosen]
         settings: dict[str, Any] = {} if weight_decay is None else {"weight_decay": weight_decay}
         return make(parameters, lr=lr, **settings)
-    optimizer = chosen(parameters, lr)
+    optimizer = chosen.of(model, lr) if isinstance(chosen, FromModel) else chosen(parameters, lr)
     if not isinstance(optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance] - users have no type checker
         raise refuse_type("TorchJob", "optimizer", optimizer, "a factory that returns a torch.optim.Optimizer")
     return optimizer
