@@ -77,7 +77,9 @@ class SkorchJob(TorchJob):
     ) -> None:
         missing = [method for method in _METHODS if not callable(getattr(net, method, None))]
         if missing or isinstance(net, type):
-            allowed = f"a skorch estimator; this has no {missing[0]}" if missing else "a skorch estimator, not its class"
+            allowed = (
+                f"a skorch estimator; this has no {missing[0]}" if missing else "a skorch estimator, not its class"
+            )
             raise refuse_type(_WHERE, "net", type(net).__name__, allowed)
         if total_steps is not None:
             total_steps = integer(_WHERE, "total_steps", total_steps, at_least=1)
@@ -95,7 +97,9 @@ class SkorchJob(TorchJob):
             loaders = [self._net.get_iterator(part, training=part is train) for part in (train, valid)]
         if any(p.requires_grad for p in _parameters(self._net.criterion_)):
             kind = type(self._net.criterion_).__name__
-            raise refuse(_WHERE, "net.criterion", kind, "a criterion without weights of its own", "Move them into the module.")
+            raise refuse(
+                _WHERE, "net.criterion", kind, "a criterion without weights of its own", "Move them into the module."
+            )
 
         def source() -> nn.Module:
             return _initialized(net).module_
