@@ -79,7 +79,7 @@ def _jobs(job: Job, methods: object) -> dict[str, Job]:
         raise refuse("find", "methods", texts, "names that differ", f"{twice!r} is there twice.")
     if not isinstance(job, TakesOptimizer):
         cure = (
-            "Give a TorchJob or a JaxJob, or a job of yours a method `with_optimizer(name)`. For any other call `find` "
+            "Give a TorchJob, a JaxJob or a KerasJob, or a job of yours a method `with_optimizer(name)`. Else call `find` "
             "once for each optimizer, and compare the losses of the real runs."
         )
         raise refuse_type("find", "job", type(job).__name__, "one whose optimizer can be exchanged", cure)

@@ -91,7 +91,7 @@ def find(
         seed: decides initial weights and data order of every trial; the same seed gives the same answer.
         learning_rate: where to start; default the job's usual one. It may be wrong by a factor of 1000.
         bounds: (low, high): rates outside are never tried.
-        methods: names of optimizers to compare, for a job whose optimizer can be exchanged (`TorchJob`, `JaxJob`). Each
+        methods: names of optimizers to compare, for a job whose optimizer can be exchanged (`TorchJob`, `JaxJob`, `KerasJob`). Each
             has its usual rate to start from, so that `learning_rate` and `bounds` are left out. `budget` is what each
             search may cost; in all, each method may cost `budget + 1`, kept to within 12 %.
         run_dir: a folder for the log and checkpoints; a search that is started again on it goes on where it stopped.
