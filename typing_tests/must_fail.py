@@ -46,6 +46,7 @@ job = TorchJob(model=model, loss=loss, train=data, val=data, total_steps=9)
 sf.find(model)  # pyright: ignore[reportArgumentType] - a model is no job
 sf.find(job, 1.0)  # pyright: ignore[reportCallIssue] - budget by keyword
 sf.find(job, bounds=0.1)  # pyright: ignore[reportArgumentType] - a pair
+sf.find(job, methods=["adam", "dog"], bounds=(0.1, 1.0))  # pyright: ignore[reportArgumentType] - its own range
 found = sf.find(job)
 found.learning_rate = 0.1  # pyright: ignore[reportAttributeAccessIssue] - an answer does not change
 print(found.lr)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]

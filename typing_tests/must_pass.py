@@ -98,6 +98,13 @@ assert_type(found.plot("plot.png"), Path)
 assert_type(found.report(Path("report.html")), Path)
 assert_type(found.train().val_loss, float)
 assert_type(sf.Found.load("found.json"), sf.Found)
+compared = sf.find(torch_job, methods=["adam", "prodigy"], budget=1.0, seed=0, run_dir="run", on_progress=show)
+assert_type(compared, sf.Compared)
+assert_type(compared.best, str)
+assert_type(compared["adam"].val_loss, float | None)
+assert_type(compared.found["adam"], sf.Found)
+assert_type(compared.train().val_loss, float)
+assert_type(torch_job.with_optimizer("prodigy"), TorchJob)
 
 # ---- drive
 optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=found.learning_rate)

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from surefoot.schedules import step_decay as step_decay
     from surefoot.schedules import warmup_stable_decay as warmup_stable_decay
     from surefoot.search import CommandJob as CommandJob
+    from surefoot.search import Compared as Compared
     from surefoot.search import Found as Found
     from surefoot.search import FunctionJob as FunctionJob
     from surefoot.search import Job as Job
@@ -107,6 +108,7 @@ _HOMES = {
     ),
     "surefoot.search": (
         "CommandJob",
+        "Compared",
         "Found",
         "FunctionJob",
         "Job",
@@ -125,6 +127,7 @@ __all__ = [
     "ArgumentTypeError",
     "Chain",
     "CommandJob",
+    "Compared",
     "Controller",
     "DivergenceGuard",
     "Finding",

@@ -106,3 +106,48 @@ def test_a_bundled_job_is_found_from_start_to_end(tmp_path, monkeypatch):
     low, high = found["interval"]
     assert low <= found["learning_rate"] <= high
     assert found["versions"]["surefoot"] == sf.__version__
+
+
+def test_methods_are_compared_in_one_table(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    options = ["diabetes", "--steps", 100, "--methods", "adam, prodigy,dog", "--run-dir", "kept"]
+    code, stdout, stderr = run(*options)
+    assert code == 0, stderr
+    assert "comparing adam, prodigy, dog on diabetes (100 steps" in stderr
+    lines = stdout.splitlines()
+    assert lines[0].split()[0] == "method"
+    assert {line.split()[0] for line in lines[1:4]} == {"adam", "prodigy", "dog"}
+    assert any(line.split()[:1] == ["recommended"] for line in lines)
+    assert sf.Compared.load("kept/compared.json").best == lines[1].split()[0]
+    assert Path("kept/report.html").is_file()
+    code, again, _ = run(*options, "--json", "--quiet")
+    assert json.loads(again) == json.loads(Path("kept/compared.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--optimizer", "sgd"], "they name the optimizers"),
+        (["--learning-rate", 0.1], "its own usual rate"),
+        (["--bounds", 0.1, 1], "its own range"),
+        (["--plot", "x.png"], "only a report"),
+    ],
+)
+def test_what_does_not_go_with_methods_is_a_usage_error(more, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, stdout, stderr = run("diabetes", "--methods", "adam,dog", *more)
+    assert (code, stdout) == (2, "")
+    assert words in stderr
+
+
+def test_methods_of_a_command_or_unknown_ones_are_usage_errors(script):
+    code, _, stderr = run("--steps", 400, "--methods", "adam,dog", *script, 0)
+    assert code == 2
+    assert "a command has its own optimizer" in stderr
+    code, _, stderr = run("diabetes", "--quiet", "--methods", "adam,prodgy")
+    assert code == 2
+    assert "Did you mean 'prodigy'" in stderr
+    code, _, stderr = run("diabetes", "--quiet", "--methods", ",")
+    assert code == 2
+    assert "at least two" in stderr

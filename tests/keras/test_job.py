@@ -413,3 +413,62 @@ def test_a_dataset_of_tensorflow_must_repeat_itself():
 def test_what_our_optimizers_have_beyond_keras_is_copied(options):
     optimizer = sk.Adagrad(0.01, epsilon=1e-8, **options)
     assert copy_of(optimizer).get_config() == optimizer.get_config()
+
+
+# ---- another optimizer ----------------------------------------------------------------------------------------------
+
+
+def curve(of, rate, seed=3):
+    run = of.start(rate, seed=seed)
+    return [*of.advance(run, [1.0, 0.5, 0.25]), of.evaluate(run)]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("prodigy", "Prodigy"), ("sgd_momentum", None)])
+def test_another_optimizer_is_the_one_the_model_could_have_been_compiled_with(name, kind):
+    def made():
+        return sk.optimizers.SGD(momentum=0.9) if kind is None else getattr(sk.optimizers, kind)()
+
+    with_it, own = job(lambda: noisy("rmsprop")).with_optimizer(name), job(lambda: noisy(made()))
+    assert curve(with_it, 0.1) == curve(own, 0.1)
+    assert with_it.is_learning_rate_free == (name == "prodigy")
+    assert own.is_learning_rate_free == (name == "prodigy")
+    assert job(noisy).with_optimizer("adam").name == job(noisy).name
+
+
+def test_what_all_optimizers_have_goes_along():
+    from surefoot.keras._named import instead_of
+
+    old = keras.optimizers.AdamW(weight_decay=0.1, clipnorm=0.5, gradient_accumulation_steps=2)
+    new = instead_of(old, "prodigy")
+    assert (new.weight_decay, new.clipnorm, new.gradient_accumulation_steps) == (0.1, 0.5, 2)
+    assert instead_of(keras.optimizers.AdamW(), "adam").weight_decay is None  # a default is nobody's wish
+
+
+def test_its_own_optimizer_is_the_job_itself_and_an_unknown_one_is_refused():
+    of = job(lambda: plain("adam"))
+    assert of.with_optimizer("adam") is of
+    with pytest.raises(sf.ArgumentError, match="Did you mean 'prodigy'"):
+        of.with_optimizer("prodgy")
+
+
+def test_a_given_model_lends_itself_to_all_methods_and_is_left_as_it_was():
+    model = noisy()
+    before, optimizer = values(model.weights), model.optimizer
+    of = sk.KerasJob(model, X, Y, validation_data=(X_VAL, Y_VAL), batch_size=8, total_steps=240)
+    compared = sf.find(of, methods=["sgd", "prodigy", "dog"])
+    assert {r.method for r in compared.table} == {"sgd", "prodigy", "dog"}
+    assert set(compared.found) == {"sgd"}
+    assert compared.cost <= 1.12 * compared.allowed
+    assert model.optimizer is optimizer
+    assert all(np.array_equal(a, b) for a, b in zip(values(model.weights), before, strict=True))
+
+
+def test_methods_are_compared_and_resumed(tmp_path):
+    def compare():
+        of = job(lambda: plain("adam"), total_steps=240)
+        return sf.find(of, methods=["adam", "prodigy"], run_dir=tmp_path)
+
+    compared = compare()
+    again = compare()
+    assert again.table == compared.table
+    assert again.train().val_loss == compared.train().val_loss

@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax.contrib
 import pytest
 
 import optax
@@ -12,7 +13,7 @@ import surefoot as sf
 from surefoot import ArgumentError, ArgumentTypeError, datasets
 from surefoot.optax import JaxJob
 from surefoot.optax._functions import called
-from surefoot.optax._named import NAMED
+from surefoot.optax._named import LEARNING_RATE_FREE, NAMED
 from surefoot.torch import TorchJob, _optimizers
 from surefoot.torch.bundled import digits
 
@@ -150,15 +151,17 @@ def test_given_parameters_and_what_was_asked_for_stay_when_training_goes_on():
 
 
 def test_the_names_and_their_usual_rates_are_those_of_torch_jobs():
+    torchs = {name: rate for name, (_, rate) in _optimizers.NAMED.items() if not name.startswith("dadapt")}
     assert {name: rate for name, (_, rate) in NAMED.items()} == {
-        name: rate for name, (_, rate) in _optimizers.NAMED.items()
-    }
+        **torchs,
+        "dadapt_adamw": 1.0,
+    }  # optax has only this one
 
 
 def theirs(name):
     more = {"sgd_momentum": {"momentum": 0.9}, "sgd_nesterov": {"momentum": 0.9, "nesterov": True}}
     settings = more.get(name, {})
-    make = getattr(optax, "sgd" if settings else name)
+    make = getattr(optax.contrib if name in LEARNING_RATE_FREE else optax, "sgd" if settings else name)
     return lambda rate: make(rate, **settings)
 
 
@@ -355,3 +358,22 @@ def test_the_bundled_digits_have_the_rate_that_they_have_in_torch():
     ours = JaxJob(init=init, loss=net_loss, train=(data.x, data.y), val=(data.x_val, data.y_val), total_steps=400)
     medians = [np.median([sf.find(of, seed=seed).learning_rate for seed in range(5)]) for of in (ours, digits())]
     assert abs(math.log2(medians[0] / medians[1])) < 0.5  # single seeds differ by more: the job over-fits
+
+
+def test_another_optimizer_is_the_job_that_has_it_from_the_start():
+    given = job(optimizer="sgd")
+    one, two = given.with_optimizer("prodigy"), job(optimizer="prodigy")
+    assert one.describe() == two.describe()
+    assert (one.default_learning_rate, one.is_learning_rate_free) == (1.0, True)
+    assert one.advance(one.start(1.0, seed=3), [1.0] * 9) == two.advance(two.start(1.0, seed=3), [1.0] * 9)
+    assert given.with_optimizer("sgd") is given
+    assert given.advance(given.start(0.1, seed=3), [1.0] * 9) != one.advance(one.start(0.1, seed=3), [1.0] * 9)
+
+
+def test_methods_are_compared():
+    compared = sf.find(job(total_steps=240), methods=["adam", "dadapt_adamw", "prodigy"])
+    assert set(compared.found) == {"adam"}
+    assert compared.cost <= 1.12 * compared.allowed
+    assert compared.train().val_loss == dict(compared.table[0].val_losses)[0]
+    with pytest.raises(ArgumentError, match=r"with_optimizer\(optimizer='muon'\)"):
+        sf.find(job(), methods=["adam", "muon"])

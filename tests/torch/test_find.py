@@ -11,7 +11,8 @@ import pytest
 import surefoot as sf
 import torch
 from surefoot import datasets
-from surefoot.torch.bundled import digits
+from surefoot.torch._optimizers import NAMED
+from surefoot.torch.bundled import chars, digits
 
 from .jobs import Augmented, X, Y, grouped, job, loader, noisy
 
@@ -115,3 +116,68 @@ def test_find_lands_within_an_octave_of_the_finetunes_best_rate(finetune, budget
     found = sf.find(of, budget=budget, seed=seed)
     assert abs(math.log2(found.learning_rate / best)) <= 1.0
     assert found.cost <= 1.1 * budget
+
+
+# ---- methods compared ---------------------------------------------------------------------------------------------
+
+
+def test_another_optimizer_is_the_job_that_has_it_from_the_start():
+    one, two = job(optimizer="sgd").with_optimizer("prodigy"), job(optimizer="prodigy")
+    assert one.describe() == two.describe()
+    assert (one.default_learning_rate, one.is_learning_rate_free) == (1.0, True)
+    (losses, end, _), (others, other_end, _) = (from_scratch(of, 1.0, 3) for of in (one, two))
+    assert (losses, end) == (others, other_end)
+
+
+def test_its_own_optimizer_is_the_job_itself():
+    of = job(optimizer="sgd", learning_rate=0.5)
+    assert of.with_optimizer("sgd") is of
+    assert of.with_optimizer("adam").default_learning_rate == 1e-3
+    assert of.default_learning_rate == 0.5
+    assert not of.is_learning_rate_free
+
+
+def test_a_weight_decay_goes_along_where_it_means_the_same():
+    def decay(of):
+        return of.start(1.0, seed=0).optimizer.param_groups[0]["weight_decay"]
+
+    of = job(optimizer="adamw", weight_decay=0.1)
+    decays = {name: decay(of.with_optimizer(name)) for name in ("prodigy", "lion", "dog", "adam", "sgd", "dadapt_adam")}
+    assert decays == {"prodigy": 0.1, "lion": 0.1, "dog": 0.1, "adam": 0.0, "sgd": 0.0, "dadapt_adam": 0.0}
+    assert decay(job(optimizer="sgd", weight_decay=0.1).with_optimizer("adam")) == 0.1
+    assert decay(job(optimizer=grouped).with_optimizer("adamw")) == 0.01
+
+
+def test_every_name_trains_and_forks():
+    for name in NAMED:
+        of = job().with_optimizer(name)
+        run = of.start(of.default_learning_rate, seed=0)
+        of.advance(run, [1.0] * 3)
+        twin = of.fork(run)
+        assert of.advance(run, [0.5] * 3) == of.advance(twin, [0.5] * 3), name
+
+
+def test_an_unknown_optimizer_is_said_with_the_nearest():
+    with pytest.raises(sf.ArgumentError, match="Did you mean 'prodigy'"):
+        sf.find(job(), methods=["adam", "prodgy"])
+
+
+def test_tuned_and_tuning_free_methods_are_compared(tmp_path):
+    of = job(model=noisy, total_steps=240)
+    compared = sf.find(of, methods=["adam", "prodigy", "dog"], run_dir=tmp_path, seed=2)
+    assert {r.method for r in compared.table} == {"adam", "prodigy", "dog"}
+    assert set(compared.found) == {"adam"}
+    rate = compared["adam"].learning_rate
+    for name, learning_rate in (("adam", rate), ("prodigy", 1.0)):
+        _, end, _ = from_scratch(of.with_optimizer(name), learning_rate, 2)
+        assert dict(compared[name].val_losses).get(2) in {end, None}
+    assert compared.train().val_loss == dict(compared.table[0].val_losses)[2]
+    again = sf.find(of, methods=["adam", "prodigy", "dog"], run_dir=tmp_path, seed=2)
+    assert again == compared
+    assert again.train().val_loss == compared.train().val_loss  # from the checkpoint
+
+
+def test_a_transformer_blows_up_with_dog_and_that_is_a_line():
+    compared = sf.find(chars(total_steps=100), methods=["prodigy", "dog"], budget=0.1)
+    assert compared["dog"].outcome == "diverged"
+    assert compared.best == "prodigy"

@@ -11,9 +11,9 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -22,10 +22,11 @@ from surefoot.cli import _show, _target
 from surefoot.cli._progress import watch
 
 if TYPE_CHECKING:
-    from surefoot.search import Found
+    from surefoot.search import Compared, Found
 
 INTERRUPTED = 130
 _COMMAND = "surefoot.command"  # where the words after `--` are kept
+_Write = Callable[[Path], Path]
 
 
 class _FindCommand(click.Command):
@@ -53,6 +54,8 @@ class _FindCommand(click.Command):
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same answer.")
 @click.option("--learning-rate", type=float, metavar="LR", help="Where to start; the optimizer's default if not given.")
 @click.option("--bounds", type=float, nargs=2, metavar="LOW HIGH", help="Search only between these rates.")
+@click.option("--methods", metavar="NAMES",
+              help="Compare optimizers, as in adam,prodigy,dog: each that needs a rate gets a search of BUDGET.")  # fmt: skip
 @click.option("--metric", metavar="NAME", help="What a command prints: a name, or re:PATTERN.  [default: val_loss]")
 @click.option("--goal", type=click.Choice(["min", "max"]), help="max for a metric between 0 and 1.  [default: min]")
 @click.option("--timeout", type=float, metavar="SECONDS", help="How long one run of a command may take.")
@@ -77,6 +80,7 @@ def find(ctx: click.Context, /, **options: Any) -> None:
       surefoot find digits
       surefoot find digits --optimizer sgd_momentum --budget 2
       surefoot find train.py:job --plot rates.png
+      surefoot find digits --methods adam,prodigy,dog
       surefoot find --steps 2000 -- python train.py --lr {lr} --steps {steps} --seed {seed}
 
     \b
@@ -85,6 +89,7 @@ def find(ctx: click.Context, /, **options: Any) -> None:
     plot, report = options["plot"], options["report"]
     if plot is not None and plot.suffix.lower() not in {".png", ".svg"}:
         raise click.UsageError(f"--plot {plot}: the name must end in .png or .svg.", ctx)
+    _check_methods(ctx, options)
     with user_code():
         job = _target.job_of(ctx, options, ctx.meta.get(_COMMAND))
     run_dir = options["run_dir"] or _new_run_dir(job.name, dt.datetime.now(dt.UTC))
@@ -94,11 +99,12 @@ def find(ctx: click.Context, /, **options: Any) -> None:
     found = _search(ctx, job, options, run_dir)
     seconds = time.monotonic() - started
 
-    written, notes, is_whole = _write(found, run_dir, plot, report)
+    written, notes, is_whole = _write(_wanted(found, run_dir, plot, report), run_dir)
     if options["as_json"]:
         click.echo(json.dumps(found.to_dict(), indent=1, allow_nan=False))
     else:
-        click.echo(_show.answer(found, run_dir, written, seconds))
+        words = _show.comparison if hasattr(found, "table") else _show.answer
+        click.echo(words(cast("Any", found), run_dir, written, seconds))
     for note in notes:
         click.echo(f"note: {note}", err=True)
     if not found.is_complete:
@@ -108,25 +114,49 @@ def find(ctx: click.Context, /, **options: Any) -> None:
         ctx.exit(1)
 
 
-def _search(ctx: click.Context, job: Any, options: dict[str, Any], run_dir: Path) -> Found:
+def _check_methods(ctx: click.Context, options: dict[str, Any]) -> None:
+    """Refuse what does not go together with a comparison."""
+    if options["methods"] is None:
+        return
+    reasons = {
+        "optimizer": "they name the optimizers",
+        "learning_rate": "each optimizer has its own usual rate",
+        "bounds": "each optimizer has its own range",
+        "plot": "a comparison has no picture, only a report",
+    }
+    for name, reason in reasons.items():
+        if options[name] is not None:
+            raise click.UsageError(f"--methods and --{name.replace('_', '-')}: {reason}.", ctx)
+    if ctx.meta.get(_COMMAND) is not None:
+        raise click.UsageError("--methods is for a job; a command has its own optimizer.", ctx)
+
+
+def _search(ctx: click.Context, job: Any, options: dict[str, Any], run_dir: Path) -> Found | Compared:
     import surefoot  # noqa: PLC0415 - `surefoot find --help` needs no search, and so no numpy
 
-    bounds = options["bounds"]
-    found = None
+    if options["methods"] is not None:
+        methods = [name.strip() for name in options["methods"].split(",") if name.strip()]
+        settings: dict[str, Any] = {"methods": methods}
+        headline = _show.headline(job, methods)
+    else:
+        bounds = options["bounds"]
+        settings = {"learning_rate": options["learning_rate"], "bounds": tuple(bounds) if bounds else None}
+        headline = _show.headline(job)
+    find_it = cast("Callable[..., Found | Compared]", surefoot.find)
+    found: Found | Compared | None = None
     with (
         contextlib.suppress(KeyboardInterrupt),
         _stopping_like_ctrl_c(),
-        watch(_show.headline(job), is_quiet=options["quiet"]) as on_progress,
+        watch(headline, is_quiet=options["quiet"]) as on_progress,
         user_code(),
     ):
-        found = surefoot.find(
+        found = find_it(
             job,
             budget=options["budget"],
             seed=options["seed"],
-            learning_rate=options["learning_rate"],
-            bounds=tuple(bounds) if bounds else None,
             run_dir=run_dir,
             on_progress=on_progress,
+            **settings,
         )
         if found.is_complete and on_progress is not None:
             on_progress.finish()
@@ -140,15 +170,22 @@ def _go_on(run_dir: Path) -> str:
     return f"the same command with --run-dir {run_dir} goes on from here"
 
 
-def _write(found: Found, run_dir: Path, plot: Path | None, report: Path | None) -> tuple[list[str], list[str], bool]:
-    """Write the evidence; return the files written, notes, and whether all that can be written was."""
-    wanted = [
+def _wanted(found: Any, run_dir: Path, plot: Path | None, report: Path | None) -> list[tuple[_Write, Path]]:
+    """Return what is to be written, and where."""
+    more = [(found.report, report)] if report is not None else []
+    if hasattr(found, "table"):
+        return [(found.report, run_dir / "report.html"), (found.save, run_dir / "compared.json"), *more]
+    return [
         (found.report, run_dir / "report.html"),
         (found.save, run_dir / "found.json"),
         (found.plot, run_dir / "plot.png"),
         *([(found.plot, plot)] if plot is not None else []),
-        *([(found.report, report)] if report is not None else []),
+        *more,
     ]
+
+
+def _write(wanted: Sequence[tuple[_Write, Path]], run_dir: Path) -> tuple[list[str], list[str], bool]:
+    """Write the evidence; return the files written, notes, and whether all that can be written was."""
     written: list[str] = []
     notes: list[str] = []
     is_whole = True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from surefoot.search import Found, Job
+    from surefoot.search import Compared, Found, Job
 
 MAX_WIDTH = 100
 _LABEL = 15  # columns of the label
@@ -57,14 +57,15 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-def headline(job: Job) -> str:
+def headline(job: Job, methods: Sequence[str] = ()) -> str:
     """Say what is about to happen, with what the answer depends on."""
     facts = job.describe()
-    name = facts.get("optimizer")
+    name = None if methods else facts.get("optimizer")
     optimizer = _OPTIMIZERS.get(name, name) if isinstance(name, str) else None
     schedule = "its own schedule" if facts.get("schedule") == "own" else shape(job.schedule)
     parts = [part for part in (optimizer, f"{job.total_steps:,} steps", schedule) if part]
-    return f"finding the learning rate of {job.name} ({', '.join(parts)})"
+    begin = f"comparing {', '.join(methods)} on" if methods else "finding the learning rate of"
+    return f"{begin} {job.name} ({', '.join(parts)})"
 
 
 def shape(schedule: object) -> str:
@@ -94,6 +95,20 @@ def answer(found: Found, run_dir: Path, written: Sequence[str], seconds: float) 
     rows += [("cost", cost), ("files", "  ".join([f"{run_dir}/", *written]))]
     width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
     return "\n".join(row(label, text, width) for label, text in rows)
+
+
+def comparison(compared: Compared, run_dir: Path, written: Sequence[str], seconds: float) -> str:
+    """Return the table and the recommendation that a comparison ends with."""
+    table, _, _ = str(compared).partition("\n\n")
+    cost = f"{compared.cost:.1f} runs of {compared.allowed:.1f} allowed ({duration(seconds)})"
+    rows = [("recommended", compared.best), ("why", " ".join(compared.why))]
+    rows += [("note", f"{r.method}: {r.note}") for r in compared.table if r.note]
+    rows += [("caution", caution) for caution in compared.cautions]
+    rows += [("cost", cost), ("files", "  ".join([f"{run_dir}/", *written]))]
+    width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
+    return "\n".join(
+        [*(f"  {line}" for line in table.splitlines()), "", *(row(label, text, width) for label, text in rows)]
+    )
 
 
 def row(label: str, text: str, width: int) -> str:

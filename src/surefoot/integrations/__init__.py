@@ -1,9 +1,12 @@
-"""Callbacks for trainers that build the loop, and often the optimizer, themselves. Import the one you need.
+"""Bridges to what others have: trainers that build the loop themselves, and studies. Import the one you need.
 
-    surefoot.integrations.lightning       LearningRateCallback for lightning.pytorch and pytorch_lightning
-    surefoot.integrations.transformers    LearningRateCallback for transformers.Trainer
+    surefoot.integrations.lightning       LearningRateCallback for lightning.pytorch and pytorch_lightning, and
+                                          LightningJob, a module that `find` can search
+    surefoot.integrations.transformers    LearningRateCallback for transformers.Trainer, and TrainerJob
+    surefoot.integrations.skorch          SkorchJob, an estimator that `find` can search
+    surefoot.integrations.optuna          our search as sampler and pruner of a study, and studies as records
 
-Both hand the trainer's optimizer to `surefoot.torch.drive` when training begins. Where you build the optimizer yourself,
+The callbacks hand the trainer's optimizer to `surefoot.torch.drive` when training begins. Where you build the optimizer yourself,
 `drive` is enough: what it returns is a scheduler that Lightning, transformers and accelerate take as it is.
 """
 

@@ -1,4 +1,4 @@
-"""A Lightning callback that owns the learning rate of the module's optimizer."""
+"""Lightning: a callback that owns the learning rate of the module's optimizer, and a module as a job for `find`."""
 
 # Lightning is not always there when types are checked:
 # pyright: reportMissingImports=false, reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -31,7 +31,9 @@ except ImportError:
     except ImportError as _error:
         raise missing_extra("lightning", "lightning") from _error
 
-__all__ = ["LearningRateCallback"]
+from surefoot.integrations._lightning_job import LightningJob
+
+__all__ = ["LearningRateCallback", "LightningJob"]
 
 
 class LearningRateCallback(Callback):

@@ -1,4 +1,4 @@
-"""A callback for transformers' Trainer that owns the learning rate of its optimizer."""
+"""transformers' Trainer: a callback that owns the learning rate of its optimizer, and a Trainer as a job for `find`."""
 
 # transformers is not always there when types are checked:
 # pyright: reportMissingImports=false, reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -24,7 +24,9 @@ try:
 except ImportError as _error:
     raise missing_extra("transformers", "transformers") from _error
 
-__all__ = ["LearningRateCallback"]
+from surefoot.integrations._trainer_job import TrainerJob
+
+__all__ = ["LearningRateCallback", "TrainerJob"]
 
 log = logging.getLogger("surefoot")
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,9 +30,18 @@ class Bench:
         batch: a batch of the training data, from which the model learns its shapes.
         given: whether the model must be as it was afterwards.
         own_schedule: whether the job brings a schedule, so that one inside the optimizer may be replaced.
+        instead: returns another optimizer in place of the model's.
     """
 
-    def __init__(self, model: Any, batch: Any, *, given: bool, own_schedule: bool) -> None:
+    def __init__(
+        self,
+        model: Any,
+        batch: Any,
+        *,
+        given: bool,
+        own_schedule: bool,
+        instead: Callable[[Any], Any] | None = None,
+    ) -> None:
         check_compiled(model, own_schedule=own_schedule)
         self.model, self._given = model, given
         self._is_lent = False
@@ -40,9 +49,9 @@ class Bench:
         with borrowed():
             self._noise = keras.random.SeedGenerator(0)  # Keras' global generator, while runs are trained
         if given:
-            self._mine = _compiled_anew(model)
-        elif not isinstance(model.optimizer.learning_rate, keras.Variable):
-            vars(model).update(_compiled_anew(model))
+            self._mine = _compiled_anew(model, instead or copy_of)
+        elif instead is not None or not isinstance(model.optimizer.learning_rate, keras.Variable):
+            vars(model).update(_compiled_anew(model, instead or copy_of))
         with self.lent():
             model._symbolic_build(data_batch=as_tensors(batch))  # noqa: SLF001 - the only way to build metrics and loss
             if not model.trainable_variables:
@@ -170,10 +179,10 @@ def copy_of(optimizer: Any) -> Any:
     return made
 
 
-def _compiled_anew(model: Any) -> dict[str, Any]:
+def _compiled_anew(model: Any, made_from: Callable[[Any], Any]) -> dict[str, Any]:
     """Return the attributes that compiling gives the model with a new optimizer and new metrics, but do not keep them."""
     settings: dict[str, Any] = dict(model._compile_config.config)  # noqa: SLF001 - what compile() was called with
-    settings["optimizer"] = copy_of(model.optimizer)
+    settings["optimizer"] = made_from(model.optimizer)
     for name in ("metrics", "weighted_metrics"):
         settings[name] = tree.map_structure(_copy_of_metric, settings.get(name))
     before, after = dict(vars(model)), dict[str, Any]()

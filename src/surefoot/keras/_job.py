@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import json
@@ -24,6 +25,7 @@ from surefoot._checks import integer, nearest, number, one_of, refuse, refuse_ty
 from surefoot._errors import SurefootWarning
 from surefoot.keras._bench import Bench, rate_of, settings_of
 from surefoot.keras._data import as_numpy, data_of
+from surefoot.keras._named import LEARNING_RATE_FREE, NAMED, instead_of
 from surefoot.keras._random import Randomness, borrowed, seeded
 from surefoot.keras._trainer import State
 from surefoot.schedules import Schedule, cosine_decay, linear_warmup
@@ -167,6 +169,7 @@ class KerasJob:
         self._rate = 1e-3 if learning_rate is None else learning_rate  # for a function that takes one
         self._takes_rate = not self._is_given and _takes_rate(model)
         self._initial: tuple[int, State] | None = None
+        self._other: str | None = None  # the optimizer in place of the model's own
         self._bench = self._first_bench()
         self.default_learning_rate = _usual_rate(self._bench.optimizer) if learning_rate is None else learning_rate
         inner: Any = getattr(self._bench.optimizer, "inner_optimizer", self._bench.optimizer)
@@ -176,6 +179,32 @@ class KerasJob:
         self._metric = metric or "loss"
         self.goal = self._checked_goal(goal)
         self.optimizer_name = _optimizer_name(inner)
+
+    @property
+    def is_learning_rate_free(self) -> bool:
+        """Whether the optimizer finds its own rate, so that the one it is given is only a factor."""
+        name = self._other or type(self._bench.optimizer).__name__.lower()
+        return name in LEARNING_RATE_FREE or name in {"dadaptsgd", "dadaptadam"}
+
+    def with_optimizer(self, optimizer: str) -> KerasJob:
+        """Return the same job with another optimizer, at its usual rate; for its own, the job as it is.
+
+        Weight decay, clipping, averaging and accumulation go along, where they were set.
+
+        Args:
+            optimizer: a name: "adam", "sgd_momentum", "prodigy" ..., as `TorchJob` has them.
+
+        Raises:
+            ArgumentError: there is no optimizer of this name.
+        """
+        one_of("KerasJob.with_optimizer", "optimizer", optimizer, NAMED)
+        if optimizer == self.optimizer_name:
+            return self
+        other = copy.copy(self)  # the data is the same, and remembers no run
+        other._other, other._initial = optimizer, None  # noqa: SLF001 - one of us
+        other._bench = other._first_bench()  # noqa: SLF001
+        vars(other).update(optimizer_name=optimizer, default_learning_rate=NAMED[optimizer][2])
+        return other
 
     @property
     def epochs(self) -> float | None:
@@ -304,7 +333,9 @@ class KerasJob:
             model = self._source
             if not all(layer.built for layer in model._flatten_layers()):  # noqa: SLF001
                 model(self._first_batch()[0])  # built as `fit` would do it, from the user's own randomness
-            bench = Bench(model, self._first_batch(), given=True, own_schedule=self._own_schedule)
+            bench = Bench(
+                model, self._first_batch(), given=True, own_schedule=self._own_schedule, instead=self._instead
+            )
             self._fingerprint = fingerprint(bench, bench.initial)
             return bench
         with borrowed():
@@ -323,6 +354,11 @@ class KerasJob:
         self._initial = (0, second.initial)
         return first
 
+    @property
+    def _instead(self) -> Callable[[Any], Any] | None:
+        name = self._other
+        return None if name is None else lambda optimizer: instead_of(optimizer, name)
+
     def _first_batch(self) -> Any:
         return next(self._train.stream(0, 0))
 
@@ -332,7 +368,7 @@ class KerasJob:
         model = self._source(self._rate) if self._takes_rate else self._source()
         if not isinstance(model, keras.Model):
             raise refuse_type(_WHERE, "model", model, "a function that returns a compiled keras.Model", _CURE)
-        return Bench(model, self._first_batch(), given=False, own_schedule=self._own_schedule)
+        return Bench(model, self._first_batch(), given=False, own_schedule=self._own_schedule, instead=self._instead)
 
     def _initial_state(self, seed: int) -> State:
         """Return the values that a run with this seed starts from; the last ones are kept."""

@@ -12,6 +12,7 @@ however it is cut into stretches.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ import optax
 from surefoot._checks import integer, number, one_of, refuse, refuse_type
 from surefoot.optax._data import Order, Samples
 from surefoot.optax._functions import called, traced
-from surefoot.optax._named import NAMED, Factory, maker, name_of, update
+from surefoot.optax._named import LEARNING_RATE_FREE, NAMED, Factory, maker, name_of, update
 from surefoot.optax._trees import fingerprint, from_plain, own, plain
 from surefoot.schedules import Schedule, cosine_decay, linear_warmup
 
@@ -73,8 +74,9 @@ class JaxJob:
         val: validation data, in the same forms.
         batch_size: training samples per step.
         optimizer: a name ("sgd", "sgd_momentum", "sgd_nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw",
-            "nadam", "radam", "adamax") with optax's defaults, or a factory, `lambda rate: optax.adamw(rate)`. It is given
-            a scalar that is not known yet, or, where that has no effect (`optax.inject_hyperparams`), a schedule.
+            "nadam", "radam", "adamax", "lion") with optax's defaults; one that finds its own rate ("dog", "dowg",
+            "dadapt_adamw", "prodigy"), so that the one given is a factor around 1; or a factory,
+            `lambda rate: optax.adamw(rate)`. It is given a scalar that is not known yet, or, where that has no effect (`optax.inject_hyperparams`), a schedule.
         total_steps: optimizer steps of the real run.
         schedule: the schedule of the real run; default `linear_warmup("5%") >> cosine_decay()`.
         metric: `metric(params, batch)` returns what to judge by instead of the loss, averaged over validation samples.
@@ -150,6 +152,7 @@ class JaxJob:
             cure = "Wrap a function in `sf.from_function`."
             raise refuse_type(_WHERE, "schedule", schedule, "a surefoot schedule", cure)
         self.name = name
+        self._is_named = isinstance(optimizer, str)
         self.optimizer_name = optimizer if isinstance(optimizer, str) else name_of(optimizer)
         samples, val_samples = Samples("train", train, least=2), Samples("val", val, least=1)
         if samples.count < self.batch_size:
@@ -166,13 +169,33 @@ class JaxJob:
         self._init, self._loss, self._metric = init, loss, metric
         first = self._first_params()
         self._fingerprint, self._parameters = fingerprint(first), sum(leaf.size for leaf in jax.tree.leaves(first))
-        self._make = maker(factory, first, self.default_learning_rate)
-        self._template = jax.eval_shape(lambda: (first, self._optimizer(self.default_learning_rate).init(first)))
+        self._use(factory, first)
         self._call = called(loss)
         self._check_functions(first)
         self._compiled_judge = jax.jit(self._judge)
-        self._compiled_step = jax.jit(self._step, donate_argnums=0)
-        self._compiled_stretch = jax.jit(self._stretch, donate_argnums=0)
+
+    @property
+    def is_learning_rate_free(self) -> bool:
+        """Whether the optimizer finds its own rate, so that the one it is given is only a factor."""
+        return self._is_named and self.optimizer_name in LEARNING_RATE_FREE
+
+    def with_optimizer(self, optimizer: str) -> JaxJob:
+        """Return the same job with another optimizer, at its usual rate; for its own, the job as it is.
+
+        Args:
+            optimizer: a name, as for the job itself.
+
+        Raises:
+            ArgumentError: there is no optimizer of this name.
+        """
+        one_of("JaxJob.with_optimizer", "optimizer", optimizer, NAMED)
+        if self._is_named and optimizer == self.optimizer_name:
+            return self
+        other = copy.copy(self)  # data and functions are the same, and neither remembers a run
+        factory, usual = NAMED[optimizer]
+        vars(other).update(_is_named=True, optimizer_name=optimizer, default_learning_rate=usual)
+        other._use(factory, self._first_params())  # noqa: SLF001 - one of us
+        return other
 
     @property
     def epochs(self) -> float:
@@ -260,6 +283,13 @@ class JaxJob:
         }
 
     # ---- training -------------------------------------------------------------------------------------------------
+
+    def _use(self, factory: Factory, params: Any) -> None:
+        """Prepare what depends on the optimizer."""
+        self._make = maker(factory, params, self.default_learning_rate)
+        self._template = jax.eval_shape(lambda: (params, self._optimizer(self.default_learning_rate).init(params)))
+        self._compiled_step = jax.jit(self._step, donate_argnums=0)
+        self._compiled_stretch = jax.jit(self._stretch, donate_argnums=0)
 
     def _optimizer(self, rate: Any) -> optax.GradientTransformation:
         return self._make(jnp.asarray(rate, float))  # an array: a number would stay in the state of surefoot's own

@@ -17,6 +17,7 @@ import numpy as np
 import optax
 from surefoot._checks import refuse, refuse_type
 from surefoot._errors import SurefootError
+from surefoot.optax import _learning_rate_free as free
 from surefoot.optax import _optimizers as ours
 
 Factory = Callable[[Any], optax.GradientTransformation]
@@ -33,7 +34,13 @@ NAMED: dict[str, tuple[Factory, float]] = {
     "nadam": (ours.nadam, 1e-3),
     "radam": (ours.radam, 1e-3),
     "adamax": (ours.adamax, 2e-3),
+    "lion": (ours.lion, 1e-4),
+    "dog": (ours.dog, 1.0),
+    "dowg": (free.dowg, 1.0),
+    "dadapt_adamw": (free.dadapt_adamw, 1.0),
+    "prodigy": (free.prodigy, 1.0),
 }
+LEARNING_RATE_FREE = frozenset({"dog", "dowg", "dadapt_adamw", "prodigy"})  # their rate is a factor
 
 
 def maker(factory: Factory, params: Any, rate: float) -> Factory:

@@ -57,12 +57,12 @@ def page(found: Found) -> str:
         (
             _answer(found),
             _reasons(found),
-            _section(
+            section(
                 "Loss against learning rate", loss_chart(found), lead="Each mark is one training run of the search."
             ),
             _use(found),
-            _section("How each trial trained", trace_charts(found, series)),
-            _section(f"All {len(found.trials)} trials", _table(found, series)),
+            section("How each trial trained", trace_charts(found, series)),
+            section(f"All {len(found.trials)} trials", _table(found, series)),
             _plan_and_cost(found),
             _origin(found),
         )
@@ -108,8 +108,8 @@ def _answer(found: Found) -> str:
 
 
 def _reasons(found: Found) -> str:
-    why = _list(found.why) or '<p class="quiet">The record gives no reasons.</p>'
-    cautions = _list(found.cautions) or '<p class="quiet">The search found nothing to warn of.</p>'
+    why = bullets(found.why) or '<p class="quiet">The record gives no reasons.</p>'
+    cautions = bullets(found.cautions) or '<p class="quiet">The search found nothing to warn of.</p>'
     return (
         f'<div class="pair"><section><h2>Why</h2>{why}</section>'
         f'<section class="cautions"><h2>When not to trust it</h2>{cautions}</section></div>'
@@ -127,7 +127,7 @@ def _use(found: Found) -> str:
     lead = "The found rate with the schedule it was found for."
     if schedule_code(schedule_repr(found)) is None:
         lead = f"{NO_SCHEDULE} stands for the schedule of the search, which this record does not hold as code."
-    return _section("Use it", "".join(parts), lead=lead)
+    return section("Use it", "".join(parts), lead=lead)
 
 
 COLUMNS = ("Trial", "Part", "Learning rate", "Steps", "Outcome", "Train loss", "Val loss", "Best val loss", "Note")
@@ -209,11 +209,13 @@ def _origin(found: Found) -> str:
     return f'<footer><h2>Where it comes from</h2><dl class="facts">{cells}</dl></footer>'
 
 
-def _section(heading: str, content: str, *, lead: str = "") -> str:
+def section(heading: str, content: str, *, lead: str = "") -> str:
+    """Return a section of a page."""
     return f"<section>\n<h2>{heading}</h2>\n{f'<p class=lead>{lead}</p>' if lead else ''}{content}\n</section>"
 
 
-def _list(sentences: Iterable[str]) -> str:
+def bullets(sentences: Iterable[str]) -> str:
+    """Return sentences as a list, or nothing."""
     items = "".join(f"<li>{text_of(sentence)}</li>" for sentence in sentences)
     return f"<ul>{items}</ul>" if items else ""
 

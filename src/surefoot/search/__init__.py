@@ -1,12 +1,14 @@
 """Find the learning rate: bracket, fork, race, fit, answer with an interval.
 
-find            the front door: a job in, a Found out
+find            the front door: a job in, a Found out; with several methods, a Compared
 find_and_train  the same, and the model that it leads to
 transfer        a known good rate at another batch size, length or width, by known rules; trains nothing
 Job             the four verbs that a training run must offer: start, advance, evaluate, fork
 """
 
 from surefoot.search._command import CommandJob as CommandJob
+from surefoot.search._compared import Compared as Compared
+from surefoot.search._compared import MethodResult as MethodResult
 from surefoot.search._find import Progress as Progress
 from surefoot.search._find import find as find
 from surefoot.search._find import find_and_train as find_and_train
@@ -16,6 +18,7 @@ from surefoot.search._found import Trial as Trial
 from surefoot.search._function import FunctionJob as FunctionJob
 from surefoot.search._job import CanSave as CanSave
 from surefoot.search._job import Job as Job
+from surefoot.search._job import TakesOptimizer as TakesOptimizer
 from surefoot.search._job import TrialFailed as TrialFailed
 from surefoot.search._train import Candidate as Candidate
 from surefoot.search._train import Trained as Trained
@@ -27,11 +30,14 @@ __all__ = [
     "CanSave",
     "Candidate",
     "CommandJob",
+    "Compared",
     "Curve",
     "Found",
     "FunctionJob",
     "Job",
+    "MethodResult",
     "Progress",
+    "TakesOptimizer",
     "Trained",
     "TransferStep",
     "Transferred",

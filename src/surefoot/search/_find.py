@@ -9,7 +9,7 @@ import platform
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from surefoot._checks import integer, number, one_of, refuse, refuse_type
 from surefoot._errors import JobError
@@ -22,8 +22,37 @@ from surefoot.search._lab import Lab, Progress
 from surefoot.search._methods import ForkMethod, GridMethod, LadderMethod, Method, first_length
 from surefoot.search._train import LATE_RATE, Keep, Trained, Training
 
+if TYPE_CHECKING:
+    from surefoot.search._compared import Compared
+
 OVERFITS = 0.5  # the belief from which on a higher rate in the second half does not pay
 WIDEST = 30.0  # octaves either side of the start that are searched when no bounds are given
+
+
+@overload
+def find(
+    job: Job,
+    *,
+    budget: float = 1.0,
+    seed: int = 0,
+    learning_rate: float | None = None,
+    bounds: tuple[float, float] | None = None,
+    methods: None = None,
+    run_dir: str | Path | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Found: ...
+
+
+@overload
+def find(
+    job: Job,
+    *,
+    budget: float = 1.0,
+    seed: int = 0,
+    methods: Sequence[str],
+    run_dir: str | Path | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Compared: ...
 
 
 def find(
@@ -33,9 +62,10 @@ def find(
     seed: int = 0,
     learning_rate: float | None = None,
     bounds: tuple[float, float] | None = None,
+    methods: Sequence[str] | None = None,
     run_dir: str | Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
-) -> Found:
+) -> Found | Compared:
     """Find the peak learning rate of a training run, for about the price of one run.
 
     Short compressed runs bracket the rate; then pieces of the *real* run, with the real schedule, are forked and
@@ -43,8 +73,15 @@ def find(
     interval. With a budget of 1.4 or more the last candidates race as real runs. A job that cannot be forked (a
     function, a command) is searched with whole short runs of growing length instead.
 
-    Use it before a run that matters. Do not use it to choose between optimizers (compare their found runs), nor for a
-    run of fewer than about 235 steps (at a budget of 1.0): there it falls back to a plain grid and says so.
+    Use it before a run that matters. Do not use it for a run of fewer than about 235 steps (at a budget of 1.0): there it
+    falls back to a plain grid and says so.
+
+    With `methods` it compares optimizers instead. Each that needs a rate gets a search of its own; one that finds its own
+    rate needs none and is run as it is. Then all have the same real run, with the same seed: initial weights, batches,
+    schedule. After 3/16 and after half of it a copy of each is annealed, and who is far behind is stopped. Each method
+    brings its search and one real run into the common budget; what methods without a search and stopped ones have left
+    there buys the two best up to two further seeds, where these are close. Do not take a difference of a few percent on
+    one seed for more than it is.
 
     Args:
         job: what to train: a `surefoot.torch.TorchJob`, `surefoot.keras.KerasJob` or `surefoot.optax.JaxJob`, a
@@ -54,13 +91,16 @@ def find(
         seed: decides initial weights and data order of every trial; the same seed gives the same answer.
         learning_rate: where to start; default the job's usual one. It may be wrong by a factor of 1000.
         bounds: (low, high): rates outside are never tried.
+        methods: names of optimizers to compare, for a job whose optimizer can be exchanged (`TorchJob`, `JaxJob`, `KerasJob`). Each
+            has its usual rate to start from, so that `learning_rate` and `bounds` are left out. `budget` is what each
+            search may cost; in all, each method may cost `budget + 1`, kept to within 12 %.
         run_dir: a folder for the log and checkpoints; a search that is started again on it goes on where it stopped.
             A complete search leaves one checkpoint there at most, that of the real run at the answer's rate.
         on_progress: called with a `Progress` every few steps.
 
     Returns:
-        The answer; its `train()` goes on with the real run. If Ctrl-C interrupts the search, the best answer so far,
-        with `is_complete` False.
+        The answer; its `train()` goes on with the real run. With `methods` a `Compared`: a table, and a recommendation.
+        If Ctrl-C interrupts the search, the best answer so far, with `is_complete` False.
 
     Raises:
         ArgumentError: a value is not allowed.
@@ -79,40 +119,74 @@ def find(
     """
     budget = number("find", "budget", budget, above=0.0, cure="Use 1.0 for the cost of one run.")
     seed = integer("find", "seed", seed, at_least=0)
-    _check_job(job)
+    check_job(job)
+    if methods is not None:
+        from surefoot.search._compare import compare  # noqa: PLC0415 - it stands above this
+
+        for name, value in (("learning_rate", learning_rate), ("bounds", bounds)):
+            if value is not None:
+                cure = "Each optimizer has its own usual rate, and its own range."
+                raise refuse("find", name, value, "left out where methods are compared", cure)
+        return compare(job, methods, budget=budget, seed=seed, run_dir=run_dir, on_progress=on_progress)
+    with ExitStack() as stack:
+        found, _ = searched(
+            stack,
+            job,
+            budget=budget,
+            seed=seed,
+            learning_rate=learning_rate,
+            bounds=bounds,
+            run_dir=run_dir,
+            on_progress=on_progress,
+        )
+        return found
+
+
+def searched(
+    stack: ExitStack,
+    job: Job,
+    *,
+    budget: float,
+    seed: int,
+    learning_rate: float | None = None,
+    bounds: tuple[float, float] | None = None,
+    run_dir: str | Path | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    tidy: bool = True,
+) -> tuple[Found, Lab]:
+    """Search one job, and return the answer and the lab; the stack holds the run directory."""
     start = job.default_learning_rate if learning_rate is None else learning_rate
     start = number("find", "learning_rate", start, above=0.0)
     low, high = _checked_bounds(bounds, start)
     start = min(max(start, low), high)
     plan = job.schedule.resolve(job.total_steps, getattr(job, "steps_per_epoch", None))
-    with ExitStack() as stack:
-        directory = None
-        if run_dir is not None:
-            directory = stack.enter_context(
-                RunDirectory(run_dir, _identity(job, budget=budget, seed=seed, start=start, low=low, high=high))
-            )
-        method = _method_for(job, budget)
-        lab = Lab(
-            job,
-            plan,
-            seed=seed,
-            allowed=method.allowed(budget),
-            expected=method.expected(budget),
-            directory=directory,
-            on_progress=on_progress,
+    directory = None
+    if run_dir is not None:
+        directory = stack.enter_context(
+            RunDirectory(run_dir, identity(job, budget=budget, seed=seed, start=start, low=low, high=high))
         )
-        search = method(lab, budget=budget, start=math.log2(start), low=math.log2(low), high=math.log2(high), plan=plan)
-        is_complete = True
-        try:
-            search.run()
-        except KeyboardInterrupt:
-            if not search.knows_something:
-                raise
-            is_complete = False
-        found = _found(job, search, budget=budget, seed=seed, start=start, run_dir=run_dir, is_complete=is_complete)
-        if is_complete:
-            lab.tidy(math.log2(found.learning_rate))
-        return found
+    method = _method_for(job, budget)
+    lab = Lab(
+        job,
+        plan,
+        seed=seed,
+        allowed=method.allowed(budget),
+        expected=method.expected(budget),
+        directory=directory,
+        on_progress=on_progress,
+    )
+    search = method(lab, budget=budget, start=math.log2(start), low=math.log2(low), high=math.log2(high), plan=plan)
+    is_complete = True
+    try:
+        search.run()
+    except KeyboardInterrupt:
+        if not search.knows_something:
+            raise
+        is_complete = False
+    found = _found(job, search, budget=budget, seed=seed, start=start, run_dir=run_dir, is_complete=is_complete)
+    if is_complete:
+        lab.tidy(math.log2(found.learning_rate), files=tidy)
+    return found, lab
 
 
 def find_and_train(
@@ -164,7 +238,7 @@ def find_and_train(
         (2.0, True)
     """
     one_of("find_and_train", "keep", keep, ("best", "last"))
-    _check_job(job)
+    check_job(job)
     if not job.can_fork:
         cure = "Call `find`, and train with the rate that it finds."
         raise refuse("find_and_train", "job", job.name, "a job that can be forked", cure)
@@ -210,16 +284,16 @@ def _found(
         budget=budget,
         method=search.name,
         trials=search.lab.trials(),
-        schedule=_schedule_form(job),
+        schedule=schedule_form(job),
         total_steps=total,
         seed=seed,
-        versions=_versions(),
+        versions=versions(),
         default_learning_rate=start,
         optimizer=getattr(job, "optimizer_name", None),
         curves=answer.curves,
         is_complete=is_complete,
         run_dir=None if run_dir is None else str(run_dir),
-        _finish=_finisher(search.lab, answer.learning_rate),
+        _finish=finisher(search.lab, answer.learning_rate),
         details={
             "schedule_repr": repr(job.schedule),
             "factors": [[s, float(search.plan(s))] for s in range(0, total + 1, stretch)],
@@ -229,7 +303,7 @@ def _found(
     )
 
 
-def _finisher(lab: Lab, learning_rate: float) -> Finish:
+def finisher(lab: Lab, learning_rate: float) -> Finish:
     """Return what `Found.train` calls."""
 
     def finish(keep: Keep, late_rates: Sequence[float], on_progress: Callable[[Progress], None] | None) -> Trained:
@@ -243,7 +317,7 @@ def _finisher(lab: Lab, learning_rate: float) -> Finish:
     return finish
 
 
-def _schedule_form(job: Job) -> dict[str, Any]:
+def schedule_form(job: Job) -> dict[str, Any]:
     """Return the JSON form; a schedule made from an anonymous function has none and is only named."""
     try:
         return job.schedule.to_dict()
@@ -251,7 +325,7 @@ def _schedule_form(job: Job) -> dict[str, Any]:
         return {"kind": "from_function", "repr": repr(job.schedule)}
 
 
-def _check_job(job: object) -> None:
+def check_job(job: object) -> None:
     """Refuse what is not a job, before anything is trained."""
     verbs = ("start", "advance", "evaluate", "fork", "describe")
     facts = ("name", "total_steps", "schedule", "default_learning_rate", "can_fork", "epochs")
@@ -292,17 +366,17 @@ def _checked_bounds(bounds: object, start: float) -> tuple[float, float]:
     return low, high
 
 
-def _identity(job: Job, **settings: Any) -> dict[str, Any]:
+def identity(job: Job, **settings: Any) -> dict[str, Any]:
     return {
         "job": job.name,
         "total_steps": job.total_steps,
-        "schedule": _schedule_form(job),
+        "schedule": schedule_form(job),
         **settings,
         "describe": job.describe(),
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in ("surefoot", "torch", "keras", "jax", "optax", "numpy"):
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -151,7 +151,7 @@ class Found:
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain data; NaN and infinity become the strings "nan", "inf", "-inf"."""
         plain: dict[str, Any] = {
-            f.name: _plain(getattr(self, f.name)) for f in fields(self) if not f.name.startswith("_")
+            f.name: as_plain(getattr(self, f.name)) for f in fields(self) if not f.name.startswith("_")
         }
         return {"format": "surefoot.found", "version": VERSION, **plain}
 
@@ -230,15 +230,16 @@ class Found:
         )
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Trial | Curve):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+def as_plain(value: Any) -> Any:
+    """Return records, mappings and sequences as JSON has them; NaN and infinity as strings."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: as_plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
+        return {str(k): as_plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in cast("Sequence[Any]", value)]
+        return [as_plain(v) for v in cast("Sequence[Any]", value)]
     return value
 
 

@@ -77,5 +77,18 @@ class CanSave(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesOptimizer(Protocol):
+    """A job that can be told another optimizer, so that `find(job, methods=...)` can compare them.
+
+    A job whose optimizer finds its own rate says so by an attribute `is_learning_rate_free`; its
+    `default_learning_rate` is then the factor that it is usually given, and is not searched for.
+    """
+
+    def with_optimizer(self, optimizer: str) -> Job:
+        """Return the same job with another optimizer, at its usual rate; refuse a name that is not known."""
+        ...
+
+
 class TrialFailed(Exception):  # noqa: N818 - an outcome that a job reports, not an error of the search
     """Raised by a job whose trial failed by itself (a script crashed, timed out, printed no metric)."""

@@ -194,15 +194,15 @@ class Lab:
 
     # ---- after the search -------------------------------------------------------------------------------------------
 
-    def tidy(self, x: float) -> None:
-        """Let go of every training run but the real one of this rate, in memory and in the run directory."""
-        rate = three_digits(x)
+    def tidy(self, x: float | None, *, files: bool = True) -> None:
+        """Let go of every training run but the real one of this rate, if any, in memory and in the run directory."""
+        rate = None if x is None else three_digits(x)
         for trunk in self._trunks.values():
             if trunk.learning_rate != rate:
                 trunk.run = trunk.run_step = None
-        step = self.trunk_steps(x)
-        if self._directory:
-            self._directory.forget_all_but(_file(rate, step) if step else None)
+        step = 0 if x is None else self.trunk_steps(x)
+        if self._directory and files:
+            self._directory.forget_all_but(_file(rate, step) if rate is not None and step else None)
 
     def resumed(self, x: float) -> tuple[Any, int]:
         """Return the real run of this rate, a copy of it as far as it has been trained, and its step."""

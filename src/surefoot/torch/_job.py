@@ -16,7 +16,16 @@ from surefoot._checks import integer, number, one_of, refuse, refuse_type
 from surefoot.schedules import Schedule, cosine_decay, linear_warmup
 from surefoot.torch._data import Validation, samples_in, to_device, training_batches
 from surefoot.torch._models import Models, fingerprint, judging, restore, state_of
-from surefoot.torch._optimizers import NAMED, Factory, build, check_factory, rates, set_rates
+from surefoot.torch._optimizers import (
+    DECOUPLED,
+    LEARNING_RATE_FREE,
+    NAMED,
+    Factory,
+    build,
+    check_factory,
+    rates,
+    set_rates,
+)
 from surefoot.torch._random import Randomness, borrowed, seeded
 from torch import Tensor, nn
 
@@ -56,7 +65,9 @@ class TorchJob:
         val: validation data, in the same forms.
         batch_size: training samples per step; ignored for a DataLoader, which brings its own.
         optimizer: a name ("sgd", "sgd_momentum", "sgd_nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw",
-            "nadam", "radam", "adamax") with torch's defaults, or a factory `(params, lr) -> torch.optim.Optimizer`.
+            "nadam", "radam", "adamax") with torch's defaults; one of ours ("lion", and "dog", "dowg", "dadapt_sgd",
+            "dadapt_adam", "prodigy", which find their own rate, so that theirs is a factor around 1); or a factory
+            `(params, lr) -> torch.optim.Optimizer`.
         total_steps: optimizer steps of the real run.
         schedule: the schedule of the real run; default `linear_warmup("5%") >> cosine_decay()`.
         metric: `metric(model, batch)` returns what to judge by instead of the loss, averaged over validation samples.
@@ -152,6 +163,36 @@ class TorchJob:
         self.optimizer_name = (
             optimizer if isinstance(optimizer, str) else type(build(optimizer, first, usual, None)).__name__
         )
+
+    @property
+    def is_learning_rate_free(self) -> bool:
+        """Whether the optimizer finds its own rate, so that the one it is given is only a factor."""
+        return self._optimizer in LEARNING_RATE_FREE if isinstance(self._optimizer, str) else False
+
+    def with_optimizer(self, optimizer: str) -> TorchJob:
+        """Return the same job with another optimizer, at its usual rate; for its own, the job as it is.
+
+        A given weight decay goes with it where it means the same: from one optimizer with decoupled weight decay to
+        another, or between two without. Else the other optimizer has its default.
+
+        Args:
+            optimizer: a name, as for the job itself.
+
+        Raises:
+            ArgumentError: there is no optimizer of this name.
+        """
+        one_of("TorchJob.with_optimizer", "optimizer", optimizer, NAMED)
+        if optimizer == self._optimizer:
+            return self
+        means_the_same = isinstance(self._optimizer, str) and (optimizer in DECOUPLED) == (self._optimizer in DECOUPLED)
+        other = copy.copy(self)  # data and models are the same, and neither remembers a run
+        vars(other).update(
+            _optimizer=optimizer,
+            _weight_decay=self._weight_decay if means_the_same else None,
+            optimizer_name=optimizer,
+            default_learning_rate=NAMED[optimizer][1],
+        )
+        return other
 
     @property
     def epochs(self) -> float | None:
@@ -266,7 +307,9 @@ class TorchJob:
         loss = _checked_loss(self._loss(run.model, batch))
         torch.autograd.backward(loss)
         if self.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(run.model.parameters(), self.clip_norm)
+            # What the optimizer does not have keeps its gradient from step to step: it must not count.
+            trained = [p for group in run.optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(trained, self.clip_norm)
         run.optimizer.step()
         run.step += 1
         return loss.detach().reshape(())

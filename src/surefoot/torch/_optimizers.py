@@ -1,9 +1,10 @@
-"""Torch's optimizers by name, each with its usual learning rate: where a search starts."""
+"""Torch's optimizers and some of ours by name, each with its usual learning rate: where a search starts."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,34 @@ from torch.optim import Optimizer
 
 import torch
 from surefoot._checks import refuse, refuse_type
+from surefoot.torch._learning_rate_free import DAdaptAdam, DAdaptSGD, DoWG, Prodigy
+from surefoot.torch._rule_optimizer import DoG, Lion
 from torch import Tensor, nn
 
 Factory = Callable[[Iterable[Parameter], float], Optimizer]
+
+
+@dataclass(frozen=True)
+class FromModel:
+    """A factory that needs the model itself: the optimizer that a trainer of somebody else's would build.
+
+    It is built at its own rates, which are then scaled, so that the first group has the rate that is asked for.
+    """
+
+    make: Callable[[nn.Module], Any]
+    usual: float
+    name: str
+
+    def __call__(self, parameters: Iterable[Parameter], lr: float) -> Optimizer:
+        """Refuse: `build` gives it the model."""
+        raise NotImplementedError
+
+    def of(self, model: nn.Module, lr: float) -> Optimizer:
+        """Return the optimizer of a model at a rate."""
+        optimizer = self.make(model)
+        set_rates(optimizer, [rate * lr / self.usual for rate in rates(optimizer)])
+        return optimizer
+
 
 NAMED: dict[str, tuple[Callable[..., Optimizer], float]] = {
     "sgd": (torch.optim.SGD, 1e-2),
@@ -28,7 +54,15 @@ NAMED: dict[str, tuple[Callable[..., Optimizer], float]] = {
     "nadam": (torch.optim.NAdam, 1e-3),
     "radam": (torch.optim.RAdam, 1e-3),
     "adamax": (torch.optim.Adamax, 2e-3),
+    "lion": (Lion, 1e-4),
+    "dog": (DoG, 1.0),
+    "dowg": (DoWG, 1.0),
+    "dadapt_sgd": (DAdaptSGD, 1.0),
+    "dadapt_adam": (DAdaptAdam, 1.0),
+    "prodigy": (Prodigy, 1.0),
 }
+LEARNING_RATE_FREE = frozenset({"dog", "dowg", "dadapt_sgd", "dadapt_adam", "prodigy"})  # their rate is a factor
+DECOUPLED = frozenset({"adamw", "lion", "dog", "dowg", "prodigy"})  # whose weight decay stays out of the gradient
 
 
 def build(chosen: str | Factory, model: nn.Module, lr: float, weight_decay: float | None) -> Optimizer:
@@ -38,7 +72,7 @@ def build(chosen: str | Factory, model: nn.Module, lr: float, weight_decay: floa
         make, _ = NAMED[chosen]
         settings: dict[str, Any] = {} if weight_decay is None else {"weight_decay": weight_decay}
         return make(parameters, lr=lr, **settings)
-    optimizer = chosen(parameters, lr)
+    optimizer = chosen.of(model, lr) if isinstance(chosen, FromModel) else chosen(parameters, lr)
     if not isinstance(optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance] - users have no type checker
         raise refuse_type("TorchJob", "optimizer", optimizer, "a factory that returns a torch.optim.Optimizer")
     return optimizer
