@@ -31,7 +31,7 @@ def test_arguments_and_defaults_are_those_of_keras(name):
 
 
 def test_keras_has_nine_of_them():
-    free = ["AdamWScheduleFree", "SGDScheduleFree"]
+    free = ["AdamWScheduleFree", "SGDScheduleFree", "AdaBelief", "Adan", "AdEMAMix"]
     found = sorted([*free, "DAdaptAdam", "DAdaptSGD", "DoG", "DoWG", "Prodigy", "RAdam", "RuleOptimizer"])
     assert sorted(set(NAMES) - set(KERAS_HAS)) == found
 
@@ -85,6 +85,11 @@ WRONG = [
     ("DAdaptSGD", {"momentum": 1.0}, "momentum", ArgumentError),
     ("DAdaptAdam", {"growth_rate": 0.5}, "growth_rate", ArgumentError),
     ("Prodigy", {"beta_3": 1.0}, "beta_3", ArgumentError),
+    ("AdaBelief", {"beta_2": 1.0}, "beta_2", ArgumentError),
+    ("Adan", {"beta_3": 1.0}, "beta_3", ArgumentError),
+    ("Adan", {"beta_3": None}, "beta_3", ArgumentTypeError),
+    ("AdEMAMix", {"alpha": -1.0}, "alpha", ArgumentError),
+    ("AdEMAMix", {"alpha_warmup": 1.5}, "alpha_warmup", ArgumentTypeError),
     ("Prodigy", {"d0": 0.0}, "d0", ArgumentError),
     ("Prodigy", {"d_coef": "2"}, "d_coef", ArgumentTypeError),
     ("Prodigy", {"safeguard_warmup": 1}, "safeguard_warmup", ArgumentTypeError),

@@ -9,7 +9,7 @@ import pytest
 import keras
 from surefoot import rules
 from surefoot._errors import ArgumentError
-from surefoot.keras import DAdaptAdam, DAdaptSGD, DoG, DoWG, Prodigy, RAdam, RuleOptimizer
+from surefoot.keras import AdaBelief, Adan, AdEMAMix, DAdaptAdam, DAdaptSGD, DoG, DoWG, Prodigy, RAdam, RuleOptimizer
 from surefoot.rules._math import norm, sqrt, zeros_like
 from surefoot.testing import check_rule
 from surefoot.testing._rules import SETTINGS, follow
@@ -65,6 +65,18 @@ def test_radam_and_dog_are_their_rules():
     same(path_of(RAdam(0.1, 0.8, 0.9, 1e-3), STARTS, GRADS), by_hand(rules.RAdam(b1=0.8, b2=0.9, eps=1e-3), 0.1), 1e-5)
     dog = DoG(start=0.01, is_start_absolute=True, epsilon=1e-3)
     same(path_of(dog, STARTS, GRADS), by_hand(rules.DoG(start=0.01, is_start_absolute=True, eps=1e-3), 1.0), 1e-5)
+
+
+def test_later_relatives_of_adam_are_their_rules():
+    belief = rules.AdaBelief(b1=0.8, b2=0.9, eps=1e-8, eps_root=1e-8)
+    same(path_of(AdaBelief(0.1, 0.8, 0.9, 1e-8), STARTS, GRADS), by_hand(belief, 0.1), 1e-5)
+    adan = rules.Adan(b1=0.9, b2=0.8, b3=0.7, eps=1e-3)
+    same(path_of(Adan(0.1, 0.9, 0.8, 0.7, 1e-3), STARTS, GRADS), by_hand(adan, 0.1), 1e-5)
+    mix = rules.AdEMAMix(b1=0.8, b2=0.9, b3=0.99, alpha=2.0, b3_warmup=20, alpha_warmup=10, eps=1e-3)
+    ours = AdEMAMix(0.1, 0.8, 0.9, 0.99, 2.0, beta_3_warmup=20, alpha_warmup=10, epsilon=1e-3)
+    same(path_of(ours, STARTS, GRADS), by_hand(mix, 0.1), 1e-5)
+    for optimizer in (AdaBelief(0.1), Adan(0.1), ours):
+        assert type(optimizer).from_config(optimizer.get_config()).rule == optimizer.rule
 
 
 @pytest.mark.parametrize("kind", [DoG, DoWG, DAdaptAdam, Prodigy], ids=lambda kind: kind.__name__)

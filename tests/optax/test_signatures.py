@@ -15,6 +15,7 @@ from surefoot import ArgumentError, ArgumentTypeError, rules
 
 NAMES = ["sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "nadam", "radam", "adamax", "lion", "dog"]
 NAMES += ["dowg", "dadapt_adamw", "prodigy", "schedule_free_sgd", "schedule_free_adamw"]
+NAMES += ["adabelief", "adan", "ademamix"]
 DIFFERENT_DEFAULTS = {
     # optax's None means "no scaling" and leaves out the sign too: the update climbs.
     ("adadelta", "learning_rate"): (None, 1.0),
@@ -95,6 +96,11 @@ REFUSED = [
     ("dog", {"init_step": ("distance", -1.0)}, "init_step", "at least 0.0"),
     ("dowg", {"init_estim_sq_dist": 0.0}, "init_estim_sq_dist", "above 0"),
     ("dowg", {"eps": 0.0}, "eps", "above 0"),
+    ("adabelief", {"nesterov": True}, "nesterov", "False"),
+    ("adan", {"b3": 1.0}, "b3", "below 1"),
+    ("ademamix", {"b3": math.sqrt}, "b3", "a number"),
+    ("ademamix", {"eps_root": 0.1}, "eps_root", "0"),
+    ("ademamix", {"mu_dtype": "bfloat16"}, "mu_dtype", "None"),
     ("schedule_free_sgd", {"state_dtype": "bfloat16"}, "state_dtype", "None"),
     ("schedule_free_adamw", {"b1": 0.0}, "b1", "above 0"),
     ("schedule_free_adamw", {"warmup_steps": -1}, "warmup_steps", "a whole number"),

@@ -3,7 +3,7 @@
 Change the import, keep the rest; a saved optimizer state goes from Keras' class to ours and back.
 
     SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, Nadam, Adamax, Lion     Keras has them too
-    RAdam, DoG                                                            Keras does not
+    RAdam, AdaBelief, Adan, AdEMAMix, DoG                                 Keras does not
     DoWG, DAdaptSGD, DAdaptAdam, Prodigy                                  nor these, which find their own rate
     SGDScheduleFree, AdamWScheduleFree, EvaluateAverage                   nor these, which need no schedule
     RuleOptimizer                                                         any rule, one of your own too
@@ -52,6 +52,9 @@ from surefoot.keras._learning_rate_free import DAdaptAdam as DAdaptAdam
 from surefoot.keras._learning_rate_free import DAdaptSGD as DAdaptSGD
 from surefoot.keras._learning_rate_free import DoWG as DoWG
 from surefoot.keras._learning_rate_free import Prodigy as Prodigy
+from surefoot.keras._more_adam import AdaBelief as AdaBelief
+from surefoot.keras._more_adam import Adan as Adan
+from surefoot.keras._more_adam import AdEMAMix as AdEMAMix
 from surefoot.keras._optimizers import SGD as SGD
 from surefoot.keras._optimizers import Adadelta as Adadelta
 from surefoot.keras._optimizers import Adagrad as Adagrad
@@ -76,12 +79,15 @@ from surefoot.keras.optimizers import serialize as serialize
 
 __all__ = [
     "SGD",
+    "AdEMAMix",
+    "AdaBelief",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
     "AdamWScheduleFree",
     "Adamax",
+    "Adan",
     "DAdaptAdam",
     "DAdaptSGD",
     "DoG",

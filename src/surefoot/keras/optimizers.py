@@ -16,18 +16,22 @@ from surefoot._checks import nearest, refuse
 from surefoot.keras import schedules
 from surefoot.keras._learning_rate_free import DAdaptAdam, DAdaptSGD, DoWG, Prodigy
 from surefoot.keras._lookup import found
+from surefoot.keras._more_adam import AdaBelief, Adan, AdEMAMix
 from surefoot.keras._optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop
 from surefoot.keras._rule_optimizer import DoG, RAdam, RuleOptimizer
 from surefoot.keras._schedule_free import AdamWScheduleFree, SGDScheduleFree
 
 __all__ = [
     "SGD",
+    "AdEMAMix",
+    "AdaBelief",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
     "AdamWScheduleFree",
     "Adamax",
+    "Adan",
     "DAdaptAdam",
     "DAdaptSGD",
     "DoG",
@@ -53,7 +57,10 @@ serialize: Any = theirs.serialize
 OURS = {
     kind.__name__.lower(): kind
     for kind in (SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, Nadam, Adamax, Lion, RAdam, DoG, RuleOptimizer)
-} | {kind.__name__.lower(): kind for kind in (DoWG, DAdaptSGD, DAdaptAdam, Prodigy, SGDScheduleFree, AdamWScheduleFree)}
+} | {
+    kind.__name__.lower(): kind
+    for kind in (DoWG, DAdaptSGD, DAdaptAdam, Prodigy, SGDScheduleFree, AdamWScheduleFree, AdaBelief, Adan, AdEMAMix)
+}
 
 
 def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:

@@ -27,6 +27,9 @@ from surefoot.optax._job import JaxJob as JaxJob
 from surefoot.optax._learning_rate_free import dadapt_adamw as dadapt_adamw
 from surefoot.optax._learning_rate_free import dowg as dowg
 from surefoot.optax._learning_rate_free import prodigy as prodigy
+from surefoot.optax._more_adam import adabelief as adabelief
+from surefoot.optax._more_adam import adan as adan
+from surefoot.optax._more_adam import ademamix as ademamix
 from surefoot.optax._optimizers import adadelta as adadelta
 from surefoot.optax._optimizers import adagrad as adagrad
 from surefoot.optax._optimizers import adam as adam
@@ -52,11 +55,14 @@ __all__ = [
     "OptaxLearningRate",
     "PlateauState",
     "RuleState",
+    "adabelief",
     "adadelta",
     "adagrad",
     "adam",
     "adamax",
     "adamw",
+    "adan",
+    "ademamix",
     "dadapt_adamw",
     "dog",
     "dowg",

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from surefoot.torch._learning_rate_free import DAdaptSGD as DAdaptSGD
     from surefoot.torch._learning_rate_free import DoWG as DoWG
     from surefoot.torch._learning_rate_free import Prodigy as Prodigy
+    from surefoot.torch._more_adam import AdaBelief as AdaBelief
+    from surefoot.torch._more_adam import Adan as Adan
+    from surefoot.torch._more_adam import AdEMAMix as AdEMAMix
+    from surefoot.torch._more_adam import Cautious as Cautious
     from surefoot.torch._optim import SGD as SGD
     from surefoot.torch._optim import Adadelta as Adadelta
     from surefoot.torch._optim import Adagrad as Adagrad
@@ -58,6 +62,7 @@ _HOMES = {
     "surefoot.torch._drive": ("Scheduler", "TorchLearningRate", "drive"),
     "surefoot.torch._job": ("TorchJob",),
     "surefoot.torch._learning_rate_free": ("DAdaptAdam", "DAdaptSGD", "DoWG", "Prodigy"),
+    "surefoot.torch._more_adam": ("AdEMAMix", "AdaBelief", "Adan", "Cautious"),
     "surefoot.torch._optim": (
         "SGD",
         "Adadelta",
@@ -76,12 +81,16 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "SGD",
+    "AdEMAMix",
+    "AdaBelief",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
     "AdamWScheduleFree",
     "Adamax",
+    "Adan",
+    "Cautious",
     "Checkpointer",
     "DAdaptAdam",
     "DAdaptSGD",

@@ -57,7 +57,8 @@ class RuleOptimizer(OwnStep):
     """Any `surefoot.rules.Rule` as a torch optimizer: the fast step, parameter groups, state, clipping, weight decay.
 
     Use it for a rule of your own, or for a rule with another framework's conventions. The rule's fields become settings
-    of the parameter groups, so that each group may have its own, and a scheduler may change them.
+    of the parameter groups, so that each group may have its own, and a scheduler may change them. A rule inside a rule
+    (`rules.Cautious`) is no setting: it is the same for all groups, and not part of a saved state.
 
     Args:
         params: as in torch.optim.
@@ -102,7 +103,7 @@ class RuleOptimizer(OwnStep):
         clips = dict(zip(CLIPS, (clip_value, clip_norm, clip_global_norm), strict=True))
         defaults = {
             "lr": lr,
-            **{f.name: getattr(rule, f.name) for f in dataclasses.fields(rule)},  # pyright: ignore[reportArgumentType]
+            **{name: value for name, value in _fields(rule).items() if not isinstance(value, Rule)},
             "weight_decay": weight_decay,
             "decoupled_weight_decay": decoupled_weight_decay,
             "maximize": maximize,
@@ -117,11 +118,14 @@ class RuleOptimizer(OwnStep):
 
     def rule_of(self, group: dict[str, Any]) -> Rule:
         """Return the rule with the settings of a group."""
-        names = [f.name for f in dataclasses.fields(self.rule)]  # pyright: ignore[reportArgumentType] - every rule is a dataclass
-        return type(self.rule)(**{name: group[name] for name in names})
+        return type(self.rule)(**{name: group.get(name, value) for name, value in _fields(self.rule).items()})
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "rule": self.rule}
+
+
+def _fields(rule: Rule) -> dict[str, Any]:
+    return {f.name: getattr(rule, f.name) for f in dataclasses.fields(rule)}  # pyright: ignore[reportArgumentType] - every rule is a dataclass
 
 
 class DoG(RuleOptimizer):
