@@ -151,7 +151,9 @@ def test_given_parameters_and_what_was_asked_for_stay_when_training_goes_on():
 
 
 def test_the_names_and_their_usual_rates_are_those_of_torch_jobs():
-    torchs = {name: rate for name, (_, rate) in _optimizers.NAMED.items() if not name.startswith("dadapt")}
+    torchs = {
+        name: rate for name, (_, rate) in _optimizers.NAMED.items() if not name.startswith(("dadapt", "schedule_free"))
+    }
     assert {name: rate for name, (_, rate) in NAMED.items()} == {
         **torchs,
         "dadapt_adamw": 1.0,

@@ -11,6 +11,7 @@ import pytest
 import surefoot as sf
 import torch
 from surefoot import datasets
+from surefoot.testing import check_job
 from surefoot.torch._optimizers import NAMED
 from surefoot.torch.bundled import chars, digits
 
@@ -181,3 +182,35 @@ def test_a_transformer_blows_up_with_dog_and_that_is_a_line():
     compared = sf.find(chars(total_steps=100), methods=["prodigy", "dog"], budget=0.1)
     assert compared["dog"].outcome == "diverged"
     assert compared.best == "prodigy"
+
+
+@pytest.mark.parametrize("name", ["schedule_free_sgd", "schedule_free_adamw"])
+def test_schedule_free_is_judged_and_delivered_by_its_average(name):
+    of = job(model=noisy, total_steps=240).with_optimizer(name)
+    assert repr(of.schedule) == "linear_warmup('5%') >> constant()"
+    check_job(lambda: job().with_optimizer(name), steps=11)
+    found = sf.find(of, seed=2)
+    trained = found.train()
+    optimizer = trained.run.optimizer
+    assert not optimizer.is_training
+    average = {n: v.clone() for n, v in trained.model.state_dict().items()}
+    assert of.evaluate(trained.run) == trained.val_loss
+    optimizer.train()
+    assert of.evaluate(trained.run) == trained.val_loss  # whatever stands in the model
+    assert any(not torch.equal(v, average[n]) for n, v in trained.run.model.state_dict().items())
+
+
+def test_schedule_free_keeps_the_peak_of_a_given_schedule_and_others_get_it_back():
+    schedule = sf.linear_warmup("10%") >> sf.linear_decay()
+    of = job(schedule=schedule, total_steps=100)
+    free = of.with_optimizer("schedule_free_adamw")
+    plan = free.schedule.resolve(100)
+    assert [plan(s) for s in (0, 5, 10, 50, 99)] == [0.0, 0.5, 1.0, 1.0, 1.0]
+    assert free.with_optimizer("adam").schedule == schedule
+    assert job(optimizer="schedule_free_sgd", schedule=schedule).schedule == schedule  # what is asked for is done
+
+
+def test_schedule_free_is_compared():
+    compared = sf.find(job(total_steps=240), methods=["adam", "schedule_free_adamw", "prodigy"])
+    assert set(compared.found) == {"adam", "schedule_free_adamw"}
+    assert compared.train().val_loss == dict(compared.table[0].val_losses)[0]

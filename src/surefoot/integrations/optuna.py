@@ -9,7 +9,7 @@ found_from_study   the answer, out of a study: a recorded one, or what the study
 # Optuna is not always there when types are checked:
 # pyright: reportMissingImports=false, reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUntypedBaseClass=false
-# pyright: reportUnknownParameterType=false, reportMissingModuleSource=false
+# pyright: reportUnknownParameterType=false, reportMissingModuleSource=false, reportUnnecessaryIsInstance=false
 
 from __future__ import annotations
 

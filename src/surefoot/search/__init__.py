@@ -17,6 +17,7 @@ from surefoot.search._found import Found as Found
 from surefoot.search._found import Trial as Trial
 from surefoot.search._function import FunctionJob as FunctionJob
 from surefoot.search._job import CanSave as CanSave
+from surefoot.search._job import Delivers as Delivers
 from surefoot.search._job import Job as Job
 from surefoot.search._job import TakesOptimizer as TakesOptimizer
 from surefoot.search._job import TrialFailed as TrialFailed
@@ -32,6 +33,7 @@ __all__ = [
     "CommandJob",
     "Compared",
     "Curve",
+    "Delivers",
     "Found",
     "FunctionJob",
     "Job",

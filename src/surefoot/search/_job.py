@@ -78,6 +78,15 @@ class CanSave(Protocol):
 
 
 @runtime_checkable
+class Delivers(Protocol):
+    """A job whose trained model is more than an attribute `model` of its run: it is taken out at the end."""
+
+    def deliver(self, run: Any) -> Any:
+        """Return the trained model of a run that is not trained on."""
+        ...
+
+
+@runtime_checkable
 class TakesOptimizer(Protocol):
     """A job that can be told another optimizer, so that `find(job, methods=...)` can compare them.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from surefoot.search._job import Delivers
 from surefoot.search._lab import CHUNK, Lab, Progress, three_digits
 
 Keep = Literal["end", "last", "best"]
@@ -101,7 +102,7 @@ class Training:
         kept, run = self._best
         return Trained(
             run=run,
-            model=getattr(run, "model", None),
+            model=lab.job.deliver(run) if isinstance(lab.job, Delivers) else getattr(run, "model", None),
             val_loss=kept.val_loss,
             steps=kept.step,
             learning_rate=kept.learning_rate,

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 import torch
 from surefoot._checks import integer, number, one_of, refuse, refuse_type
-from surefoot.schedules import Schedule, cosine_decay, linear_warmup
+from surefoot.schedules import Schedule
 from surefoot.torch._data import Validation, samples_in, to_device, training_batches
 from surefoot.torch._models import Models, fingerprint, judging, restore, state_of
 from surefoot.torch._optimizers import (
@@ -23,10 +23,13 @@ from surefoot.torch._optimizers import (
     Factory,
     build,
     check_factory,
+    evaluation,
     rates,
+    schedule_for,
     set_rates,
 )
 from surefoot.torch._random import Randomness, borrowed, seeded
+from surefoot.torch._schedule_free import ScheduleFree
 from torch import Tensor, nn
 
 Loss = Callable[[nn.Module, Any], Tensor]
@@ -66,10 +69,12 @@ class TorchJob:
         batch_size: training samples per step; ignored for a DataLoader, which brings its own.
         optimizer: a name ("sgd", "sgd_momentum", "sgd_nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw",
             "nadam", "radam", "adamax") with torch's defaults; one of ours ("lion", and "dog", "dowg", "dadapt_sgd",
-            "dadapt_adam", "prodigy", which find their own rate, so that theirs is a factor around 1); or a factory
+            "dadapt_adam", "prodigy", which find their own rate, so that theirs is a factor around 1;
+            "schedule_free_sgd", "schedule_free_adamw", whose average is judged); or a factory
             `(params, lr) -> torch.optim.Optimizer`.
         total_steps: optimizer steps of the real run.
-        schedule: the schedule of the real run; default `linear_warmup("5%") >> cosine_decay()`.
+        schedule: the schedule of the real run; default `linear_warmup("5%") >> cosine_decay()`; of the
+            Schedule-Free optimizers without the decay.
         metric: `metric(model, batch)` returns what to judge by instead of the loss, averaged over validation samples.
         goal: "min", or "max" for a metric between 0 and 1, of which 1 - metric is then minimised.
         weight_decay: for an optimizer given by name; None keeps torch's default.
@@ -142,8 +147,7 @@ class TorchJob:
         self.default_learning_rate = (
             usual if learning_rate is None else number("TorchJob", "learning_rate", learning_rate, above=0.0)
         )
-        self.schedule = schedule if schedule is not None else linear_warmup("5%") >> cosine_decay()
-        if not isinstance(self.schedule, Schedule):  # pyright: ignore[reportUnnecessaryIsInstance] - users have no type checker
+        if schedule is not None and not isinstance(schedule, Schedule):  # pyright: ignore[reportUnnecessaryIsInstance] - users have no type checker
             raise refuse_type(
                 "TorchJob", "schedule", schedule, "a surefoot schedule", "Wrap a function in `sf.from_function`."
             )
@@ -152,6 +156,8 @@ class TorchJob:
         self._train = training_batches("TorchJob", train, self.batch_size)
         size = 4 * self.batch_size if val_batch_size is None else val_batch_size
         self._val = Validation("TorchJob", val, integer("TorchJob", "val_batch_size", size, at_least=1))
+        self._given_schedule = schedule
+        self.schedule = schedule or schedule_for(optimizer, None, self.total_steps, self.steps_per_epoch)
         self._models = Models(model, self.device)
         first = self._models.first()
         if not isinstance(optimizer, str):
@@ -173,7 +179,8 @@ class TorchJob:
         """Return the same job with another optimizer, at its usual rate; for its own, the job as it is.
 
         A given weight decay goes with it where it means the same: from one optimizer with decoupled weight decay to
-        another, or between two without. Else the other optimizer has its default.
+        another, or between two without. Else the other optimizer has its default. The Schedule-Free optimizers average
+        in the place of a decay: their schedule stays at its peak.
 
         Args:
             optimizer: a name, as for the job itself.
@@ -191,6 +198,7 @@ class TorchJob:
             _weight_decay=self._weight_decay if means_the_same else None,
             optimizer_name=optimizer,
             default_learning_rate=NAMED[optimizer][1],
+            schedule=schedule_for(optimizer, self._given_schedule, self.total_steps, self.steps_per_epoch),
         )
         return other
 
@@ -228,7 +236,7 @@ class TorchJob:
         """Return the mean validation loss (or metric) over all validation samples."""
         judge, argument = (self._loss, "loss") if self._metric is None else (self._metric, "metric")
         total, samples = 0.0, 0
-        with judging(run.model), borrowed(self.device), torch.no_grad():
+        with judging(run.model), evaluation(run.optimizer), borrowed(self.device), torch.no_grad():
             seeded(run.seed, self.device)
             for batch in self._val.batches(run.seed):
                 n = samples_in(batch)
@@ -256,6 +264,12 @@ class TorchJob:
         optimizer.load_state_dict(copy.deepcopy(run.optimizer.state_dict()))
         randomness = copy.deepcopy(run.randomness)
         return TorchRun(model, optimizer, run.learning_rate, run.seed, randomness, base=list(run.base), step=run.step)
+
+    def deliver(self, run: TorchRun) -> nn.Module:
+        """Return the model of a run that is not trained on: of a Schedule-Free optimizer with the average in it."""
+        if isinstance(run.optimizer, ScheduleFree):
+            run.optimizer.eval()
+        return run.model
 
     def save(self, run: TorchRun, path: Path) -> None:
         """Write weights, optimizer state, randomness and place in the data; read back with `weights_only=True`."""

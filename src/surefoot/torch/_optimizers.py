@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,9 +15,13 @@ from torch.optim import Optimizer
 
 import torch
 from surefoot._checks import refuse, refuse_type
+from surefoot.schedules import Schedule, constant, cosine_decay, from_table, linear_warmup
 from surefoot.torch._learning_rate_free import DAdaptAdam, DAdaptSGD, DoWG, Prodigy
 from surefoot.torch._rule_optimizer import DoG, Lion
+from surefoot.torch._schedule_free import AdamWScheduleFree, ScheduleFree, SGDScheduleFree
 from torch import Tensor, nn
+
+MOST_POINTS = 1000  # of a schedule without its decay
 
 Factory = Callable[[Iterable[Parameter], float], Optimizer]
 
@@ -60,9 +66,12 @@ NAMED: dict[str, tuple[Callable[..., Optimizer], float]] = {
     "dadapt_sgd": (DAdaptSGD, 1.0),
     "dadapt_adam": (DAdaptAdam, 1.0),
     "prodigy": (Prodigy, 1.0),
+    "schedule_free_sgd": (SGDScheduleFree, 1.0),
+    "schedule_free_adamw": (AdamWScheduleFree, 2.5e-3),
 }
 LEARNING_RATE_FREE = frozenset({"dog", "dowg", "dadapt_sgd", "dadapt_adam", "prodigy"})  # their rate is a factor
-DECOUPLED = frozenset({"adamw", "lion", "dog", "dowg", "prodigy"})  # whose weight decay stays out of the gradient
+DECOUPLED = frozenset({"adamw", "lion", "dog", "dowg", "prodigy", "schedule_free_adamw"})  # not through the gradient
+SCHEDULE_FREE = frozenset({"schedule_free_sgd", "schedule_free_adamw"})  # which average in the place of a decay
 
 
 def build(chosen: str | Factory, model: nn.Module, lr: float, weight_decay: float | None) -> Optimizer:
@@ -71,11 +80,37 @@ def build(chosen: str | Factory, model: nn.Module, lr: float, weight_decay: floa
     if isinstance(chosen, str):
         make, _ = NAMED[chosen]
         settings: dict[str, Any] = {} if weight_decay is None else {"weight_decay": weight_decay}
-        return make(parameters, lr=lr, **settings)
+        return _watched(make(parameters, lr=lr, **settings))
     optimizer = chosen.of(model, lr) if isinstance(chosen, FromModel) else chosen(parameters, lr)
     if not isinstance(optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance] - users have no type checker
         raise refuse_type("TorchJob", "optimizer", optimizer, "a factory that returns a torch.optim.Optimizer")
+    return _watched(optimizer)
+
+
+def _watched(optimizer: Optimizer) -> Optimizer:
+    if isinstance(optimizer, ScheduleFree):
+        optimizer.has_evaluated = True  # the job evaluates the average: nothing to be warned of
     return optimizer
+
+
+def evaluation(optimizer: Optimizer) -> AbstractContextManager[None]:
+    """Let the model be what is to be judged: of a Schedule-Free optimizer the average."""
+    return optimizer.evaluation() if isinstance(optimizer, ScheduleFree) else nullcontext()
+
+
+def schedule_for(
+    chosen: str | Factory, given: Schedule | None, total_steps: int, steps_per_epoch: int | None
+) -> Schedule:
+    """Return the schedule of a job with this optimizer: one that averages keeps the peak, where others decay."""
+    averages = isinstance(chosen, str) and chosen in SCHEDULE_FREE
+    if given is None:
+        return linear_warmup("5%") >> (constant() if averages else cosine_decay())
+    if not averages:
+        return given
+    plan = given.resolve(total_steps, steps_per_epoch)
+    points = min(total_steps, MOST_POINTS)  # a table of all steps of a long run would be large
+    values = itertools.accumulate((float(plan(round(k * total_steps / points))) for k in range(points + 1)), max)
+    return from_table(list(values), every=None)
 
 
 def check_factory(factory: Factory, model: nn.Module, lr: float) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 _KEPT = "y"  # the training weights, while the parameters are the average
 
 
-class _ScheduleFree(OwnStep):
+class ScheduleFree(OwnStep):
     """Two points: parameters are y while the run trains, and x, the average, between `eval()` and `train()`."""
 
     has_evaluated = False
@@ -152,7 +152,7 @@ class _ScheduleFree(OwnStep):
                     yield group, p, state
 
 
-class SGDScheduleFree(_ScheduleFree):
+class SGDScheduleFree(ScheduleFree):
     """SGD whose iterates are averaged in the place of a schedule; see `surefoot.rules.ScheduleFree`.
 
     Between `eval()` and `train()`, or within `with optimizer.evaluation():`, the parameters are the average: evaluate
@@ -211,7 +211,7 @@ class SGDScheduleFree(_ScheduleFree):
         return rules.SGD()
 
 
-class AdamWScheduleFree(_ScheduleFree):
+class AdamWScheduleFree(ScheduleFree):
     """AdamW whose iterates are averaged in the place of momentum and schedule; see `surefoot.rules.ScheduleFree`.
 
     Between `eval()` and `train()`, or within `with optimizer.evaluation():`, the parameters are the average: evaluate
