@@ -9,7 +9,18 @@ import pytest
 import keras
 from surefoot import rules
 from surefoot._errors import ArgumentError
-from surefoot.keras import AdaBelief, Adan, AdEMAMix, DAdaptAdam, DAdaptSGD, DoG, DoWG, Prodigy, RAdam, RuleOptimizer
+from surefoot.keras import (
+    AdaBelief,
+    Adan,
+    AdEMAMix,
+    DAdaptAdam,
+    DAdaptSGD,
+    DoG,
+    DoWG,
+    Prodigy,
+    RAdam,
+    RuleOptimizer,
+)
 from surefoot.rules._math import norm, sqrt, zeros_like
 from surefoot.testing import check_rule
 from surefoot.testing._rules import SETTINGS, follow

@@ -14,6 +14,8 @@ CASES = [
     ("adan", {}),
     ("adan", {"b1": 0.5, "b2": 0.6, "b3": 0.9, "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.1}),
     ("adan", {"weight_decay": 0.1, "mask": {"w": True, "b": False}}),
+    ("lamb", {}),
+    ("lamb", {"b1": 0.5, "b2": 0.9, "eps": 1e-3, "weight_decay": 0.1}),
     ("ademamix", {}),
     ("ademamix", {"b1": 0.5, "b2": 0.9, "b3": 0.99, "alpha": 2.0, "eps": 1e-3, "weight_decay": 0.1}),
     ("ademamix", {"weight_decay": 0.1, "mask": {"w": True, "b": False}}),

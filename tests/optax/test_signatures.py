@@ -15,7 +15,7 @@ from surefoot import ArgumentError, ArgumentTypeError, rules
 
 NAMES = ["sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "nadam", "radam", "adamax", "lion", "dog"]
 NAMES += ["dowg", "dadapt_adamw", "prodigy", "schedule_free_sgd", "schedule_free_adamw"]
-NAMES += ["adabelief", "adan", "ademamix"]
+NAMES += ["adabelief", "adan", "ademamix", "lamb"]
 DIFFERENT_DEFAULTS = {
     # optax's None means "no scaling" and leaves out the sign too: the update climbs.
     ("adadelta", "learning_rate"): (None, 1.0),
@@ -98,6 +98,9 @@ REFUSED = [
     ("dowg", {"eps": 0.0}, "eps", "above 0"),
     ("adabelief", {"nesterov": True}, "nesterov", "False"),
     ("adan", {"b3": 1.0}, "b3", "below 1"),
+    ("lamb", {"eps_root": 0.1}, "eps_root", "0"),
+    ("lamb", {"mask": {}}, "mask", "None"),
+    ("lamb", {"weight_decay": math.sqrt}, "weight_decay", "a number"),
     ("ademamix", {"b3": math.sqrt}, "b3", "a number"),
     ("ademamix", {"eps_root": 0.1}, "eps_root", "0"),
     ("ademamix", {"mu_dtype": "bfloat16"}, "mu_dtype", "None"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from surefoot.rules import (
+    LAMB,
     SGD,
     AdaBelief,
     Adadelta,
@@ -75,6 +76,8 @@ RULES = [
     Adan(b1=0.9, b2=0.7, eps_root=1e-8, is_complementary=True),
     AdEMAMix(),
     AdEMAMix(alpha_warmup=15, b3_warmup=20, b3=0.999),
+    LAMB(),
+    LAMB(b1=0.5, b2=0.9, decay=0.1),
     Cautious(rule=Adam()),
     Cautious(rule=NAdam(), floor=0.5),
     DoG(start=1e-2),

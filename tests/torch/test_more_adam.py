@@ -7,7 +7,7 @@ import pytest
 
 import torch
 from surefoot import ArgumentError, ArgumentTypeError, rules
-from surefoot.torch import AdaBelief, Adan, AdEMAMix, Cautious, RuleOptimizer
+from surefoot.torch import LAMB, AdaBelief, Adan, AdEMAMix, Cautious, RuleOptimizer
 
 MAKERS = {
     "AdaBelief": (
@@ -19,6 +19,7 @@ MAKERS = {
         lambda w: AdEMAMix(w, 0.05, (0.8, 0.9, 0.99), 2.0, 20, 10, 1e-4),
         rules.AdEMAMix(b1=0.8, b2=0.9, b3=0.99, alpha=2.0, b3_warmup=20, alpha_warmup=10, eps=1e-4),
     ),
+    "LAMB": (lambda w: LAMB(w, 0.05, (0.8, 0.9), 1e-4, 0.1), rules.LAMB(b1=0.8, b2=0.9, eps=1e-4, decay=0.1)),
     "Cautious": (
         lambda w: Cautious(w, rules.Adam(b2=0.9), 0.05, floor=0.2),
         rules.Cautious(rule=rules.Adam(b2=0.9), floor=0.2),
@@ -85,6 +86,7 @@ def test_the_rule_inside_is_the_same_for_all_groups_and_weights_decay_by_group()
     [
         (lambda w: AdaBelief(w, betas=(1.0, 0.9)), "b1"),
         (lambda w: AdaBelief(w, lr=math.nan), "lr"),
+        (lambda w: LAMB(w, weight_decay=-1.0), "weight_decay"),
         (lambda w: Adan(w, betas=(0.9, 0.9, 1.0)), "b3"),
         (lambda w: AdEMAMix(w, alpha=-1.0), "alpha"),
         (lambda w: AdEMAMix(w, beta3_warmup=-1), "beta3_warmup"),

@@ -30,6 +30,7 @@ from surefoot.optax._learning_rate_free import prodigy as prodigy
 from surefoot.optax._more_adam import adabelief as adabelief
 from surefoot.optax._more_adam import adan as adan
 from surefoot.optax._more_adam import ademamix as ademamix
+from surefoot.optax._more_adam import lamb as lamb
 from surefoot.optax._optimizers import adadelta as adadelta
 from surefoot.optax._optimizers import adagrad as adagrad
 from surefoot.optax._optimizers import adam as adam
@@ -67,6 +68,7 @@ __all__ = [
     "dog",
     "dowg",
     "from_rule",
+    "lamb",
     "lion",
     "nadam",
     "plateau",

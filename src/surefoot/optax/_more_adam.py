@@ -9,7 +9,7 @@ from typing import Any
 from optax import GradientTransformationExtraArgs
 from surefoot import rules
 from surefoot._checks import refuse
-from surefoot.optax._transformation import Number, Rate, checked_rule, transformation
+from surefoot.optax._transformation import Number, Rate, checked_number, checked_rule, transformation
 
 
 def adabelief(
@@ -146,3 +146,50 @@ def ademamix(
             raise refuse("ademamix", name, value, "a number", cure)
     rule = checked_rule(rules.AdEMAMix, b1=b1, b2=b2, b3=b3, alpha=alpha, eps=eps)
     return transformation("ademamix", rule, learning_rate, weight_decay=weight_decay, mask=mask)
+
+
+def lamb(
+    learning_rate: Rate,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-6,
+    eps_root: Number = 0.0,
+    weight_decay: Number = 0.0,
+    mask: Any = None,
+) -> GradientTransformationExtraArgs:
+    """Adam whose step of each tensor is as long as the rate times the tensor: `optax.lamb`.
+
+    Use it for batches of thousands, with a warm-up; see `surefoot.rules.LAMB` for the formula.
+
+    Args:
+        learning_rate: a number, a schedule or a JAX array; see `from_rule`.
+        b1: in [0, 1).
+        b2: in [0, 1).
+        eps: at least 0.
+        eps_root: 0.
+        weight_decay: part of the direction whose length is set; at least 0. No schedule.
+        mask: None: all weights decay.
+
+    Raises:
+        ArgumentError: if an argument is not allowed.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> optimizer, weights = lamb(0.1), jnp.array([3.0, -4.0])
+        >>> updates, _ = optimizer.update(jnp.array([1.0, -100.0]), optimizer.init(weights), weights)
+        >>> print([round(u, 3) for u in updates.tolist()])
+        [-0.354, 0.354]
+
+    References:
+        You et al., "Large Batch Optimization for Deep Learning", 2019, arXiv:1904.00962.
+    """
+    if isinstance(eps_root, (int, float)) and eps_root:
+        raise refuse("lamb", "eps_root", eps_root, "0", "Use optax.lamb for it.")
+    if mask is not None:
+        raise refuse("lamb", "mask", mask, "None", "Use optax.multi_transform with two of them.")
+    if callable(weight_decay):
+        raise refuse("lamb", "weight_decay", weight_decay, "a number", "Use optax.lamb for a schedule.")
+    rule = checked_rule(
+        rules.LAMB, b1=b1, b2=b2, eps=eps, decay=checked_number("lamb", "weight_decay", weight_decay, at_least=0.0)
+    )
+    return transformation("lamb", rule, learning_rate)

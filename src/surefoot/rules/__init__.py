@@ -12,6 +12,7 @@
     AdaBelief   Adam that divides by how far gradients are from their mean
     Adan        Adam with a mean of the gradient's changes: Nesterov's look-ahead
     AdEMAMix    Adam with a second, slow momentum
+    LAMB        Adam whose step of each tensor is as long as lr times the tensor
     Cautious    any rule, left out where its step's sign is not the gradient's
     DoG         SGD that finds its rate from the distance travelled, and so needs the whole model at once
     DoWG        DoG whose late gradients weigh more
@@ -60,6 +61,7 @@ from surefoot.rules._math import sqrt as sqrt
 from surefoot.rules._math import unbias as unbias
 from surefoot.rules._math import where as where
 from surefoot.rules._math import zeros_like as zeros_like
+from surefoot.rules._more_adam import LAMB as LAMB
 from surefoot.rules._more_adam import AdaBelief as AdaBelief
 from surefoot.rules._more_adam import Adan as Adan
 from surefoot.rules._more_adam import AdEMAMix as AdEMAMix
@@ -71,6 +73,7 @@ from surefoot.rules._sgd import SGD as SGD
 from surefoot.rules._vector import Vector as Vector
 
 __all__ = [
+    "LAMB",
     "SGD",
     "AdEMAMix",
     "AdaBelief",

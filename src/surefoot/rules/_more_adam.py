@@ -1,4 +1,4 @@
-"""Later relatives of Adam: another second moment, another momentum, and a mask that any rule can wear."""
+"""Later relatives of Adam: another second moment, momentum or length, and a mask that any rule can wear."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from surefoot._checks import refuse, refuse_type
-from surefoot.rules._math import leaf_sum, maximum, minimum, namespace_of, sign, sqrt, unbias, zeros_like
+from surefoot.rules._math import leaf_sum, maximum, minimum, namespace_of, sign, sqrt, unbias, where, zeros_like
 from surefoot.rules._rule import Rule, Slots
 
 
@@ -200,6 +200,61 @@ class AdEMAMix(Rule):
         s = minimum(t / self.b3_warmup, 1.0)
         exponent = fast * slow / ((1.0 - s) * slow + s * fast)
         return -namespace_of(exponent).expm1(exponent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LAMB(Rule):
+    """Adam whose step of each parameter tensor is as long as `lr` times the tensor itself.
+
+    Use it for batches of thousands, at rates around 1e-3 to 1e-2, with a warm-up; for small batches Adam is as good and
+    simpler. What starts at 0 (a bias) takes Adam's step until it has moved. It costs one pass over memory more.
+
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g^2
+        u = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + decay * x
+        dx = -lr * ||x|| / ||u|| * u,    norms over one parameter tensor; the ratio is 1 where one of them is 0
+
+    Args:
+        b1: in [0, 1).
+        b2: in [0, 1).
+        eps: at least 0.
+        decay: weight decay, part of u; at least 0. `Complete` would let the weights decay outside of the ratio.
+
+    Raises:
+        ArgumentError: a number is out of its range.
+
+    References:
+        You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes", 2019, arXiv:1904.00962.
+
+    >>> rule = LAMB()
+    >>> dx, slots = rule.step(2.0, 5.0, t=1, lr=0.1, **rule.init(2.0))
+    >>> round(dx, 6)
+    -0.2
+    """
+
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-6
+    decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check(b1="[0, 1)", b2="[0, 1)", eps="[0, inf)", decay="[0, inf)")
+
+    def init(self, x: Any) -> Slots:
+        """Return the momentum and the mean square."""
+        return {"m": zeros_like(x), "v": zeros_like(x)}
+
+    def step(self, x: Any, g: Any, t: Any, lr: Any, **slots: Any) -> tuple[Any, Slots]:
+        """Return the change and the slots."""
+        m = self.b1 * slots["m"] + (1.0 - self.b1) * g
+        v = self.b2 * slots["v"] + (1.0 - self.b2) * (g * g)
+        root = sqrt(v) * (1.0 / sqrt(unbias(self.b2, t))) + self.eps
+        u = (1.0 / unbias(self.b1, t)) * m / root
+        if self.decay:
+            u = u + self.decay * x
+        size, length = sqrt(leaf_sum(x * x)), sqrt(leaf_sum(u * u))
+        ratio = where(size * length > 0.0, size / where(length > 0.0, length, 1.0), 1.0)
+        return -lr * (ratio * u), {"m": m, "v": v}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from surefoot.torch._learning_rate_free import DAdaptSGD as DAdaptSGD
     from surefoot.torch._learning_rate_free import DoWG as DoWG
     from surefoot.torch._learning_rate_free import Prodigy as Prodigy
+    from surefoot.torch._more_adam import LAMB as LAMB
     from surefoot.torch._more_adam import AdaBelief as AdaBelief
     from surefoot.torch._more_adam import Adan as Adan
     from surefoot.torch._more_adam import AdEMAMix as AdEMAMix
@@ -62,7 +63,7 @@ _HOMES = {
     "surefoot.torch._drive": ("Scheduler", "TorchLearningRate", "drive"),
     "surefoot.torch._job": ("TorchJob",),
     "surefoot.torch._learning_rate_free": ("DAdaptAdam", "DAdaptSGD", "DoWG", "Prodigy"),
-    "surefoot.torch._more_adam": ("AdEMAMix", "AdaBelief", "Adan", "Cautious"),
+    "surefoot.torch._more_adam": ("LAMB", "AdEMAMix", "AdaBelief", "Adan", "Cautious"),
     "surefoot.torch._optim": (
         "SGD",
         "Adadelta",
@@ -80,6 +81,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "LAMB",
     "SGD",
     "AdEMAMix",
     "AdaBelief",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch.optim.optimizer import ParamsT
 
 from surefoot import rules
-from surefoot._checks import integer
+from surefoot._checks import integer, number
 from surefoot.rules import Rule
 from surefoot.torch._rule_optimizer import RuleOptimizer
 from torch import Tensor
@@ -144,6 +144,46 @@ class AdEMAMix(RuleOptimizer):
             eps=eps,
         )
         super().__init__(params, rule, lr, weight_decay=weight_decay, maximize=maximize)
+
+
+class LAMB(RuleOptimizer):
+    """Adam whose step of each tensor is as long as `lr` times the tensor; see `surefoot.rules.LAMB`.
+
+    Use it for batches of thousands, with a warm-up.
+
+    Args:
+        params: as in torch.optim.
+        lr: the learning rate: the length of a step as a share of the tensor's.
+        betas: of the momentum and of the mean square; in [0, 1).
+        eps: at least 0.
+        weight_decay: part of the direction whose length is set; at least 0.
+        maximize: climb instead.
+
+    Raises:
+        ArgumentError: a number is out of its range, or a parameter is complex.
+
+    >>> import torch
+    >>> weight = torch.nn.Parameter(torch.tensor([3.0, -4.0]))
+    >>> optimizer = LAMB([weight], lr=0.1)
+    >>> weight.square().sum().backward()
+    >>> optimizer.step()  # by 0.1 * 5
+    >>> print([round(w, 3) for w in weight.tolist()])
+    [2.646, -3.646]
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        number("LAMB", "weight_decay", weight_decay, at_least=0.0)
+        rule = rules.LAMB(b1=betas[0], b2=betas[1], eps=eps, decay=float(weight_decay))
+        super().__init__(params, rule, lr, maximize=maximize)
 
 
 class Cautious(RuleOptimizer):
