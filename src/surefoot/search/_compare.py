@@ -31,7 +31,7 @@ from surefoot.search._verdict import CLOSE, verdict
 # lacks. Slow starters come late: of nine optimizers on the bundled jobs DoG, 0.83 behind at the first look, had learned
 # next to nothing there and shared the first place at the end; no method beyond the second bounds ended within 15 %.
 EARLY_BEHIND, LATE_BEHIND = (1.0, math.inf), (0.4, 0.2)
-MORE_SEEDS = 2  # at most, for the two best
+MORE_SEEDS = 2  # at most, for the two best; the verdict's table of t has no more
 LEAST_LOOKED = 32  # steps of a real run that is looked at on the way
 STILL = 0.02  # log loss that a run must have gained by the first look, or its rate is said to be stuck
 
