@@ -2,12 +2,14 @@
 
 import copy
 import math
+import warnings
 
 import pytest
 
 import torch
 from surefoot import ArgumentError, rules
-from surefoot.torch import SGD, Adam, DAdaptAdam, DAdaptSGD, DoG, DoWG, NAdam, Prodigy, RuleOptimizer
+from surefoot.schedules import constant
+from surefoot.torch import SGD, Adam, DAdaptAdam, DAdaptSGD, DoG, DoWG, NAdam, Prodigy, RuleOptimizer, drive
 
 FREE = [
     lambda w: DoG(w, start=0.01),
@@ -45,6 +47,38 @@ def test_effective_rates_are_those_of_the_rule(make):
         assert rate == rule.effective_lr(1.0, t, **{name: float(state[name]) for name in rule.scalar_slots})
         seen.append(rate)
     assert seen[-1] > 2.0 * min(seen) > 0.0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [DoWG, lambda w: DAdaptSGD(w, d0=1e-6), lambda w: DAdaptAdam(w, d0=1e-6), lambda w: Prodigy(w, d0=1e-6)],
+    ids=NAMES[1:],
+)
+@pytest.mark.parametrize("is_slow", [False, True], ids=["kernel", "torch"])
+def test_an_estimate_that_has_not_moved_is_said_once(make, is_slow, monkeypatch):
+    parameters = weights()
+    optimizer = make(parameters)
+    if is_slow:
+        monkeypatch.setattr(type(optimizer), "_present_plan", lambda self: None)
+    for p in parameters:
+        p.grad = torch.zeros_like(p)  # with nothing to go by no estimate moves
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(120):
+            optimizer.step()
+    (said,) = [str(w.message) for w in caught if "at its start" in str(w.message)]
+    assert said.startswith(f"`{type(optimizer).__name__}`: ")
+    assert "after 100 steps: raise" in said
+
+
+def test_the_owner_of_the_rate_says_what_was_found():
+    parameters = weights()
+    optimizer = Prodigy(parameters, d0=1e-3)
+    lr = drive(optimizer, constant(), total_steps=10)
+    assert lr.why().endswith("; Prodigy multiplies it: no rate found yet")
+    step(optimizer, parameters, 5)
+    used = optimizer.effective_learning_rates()[0]
+    assert lr.why().splitlines()[0].endswith(f"; Prodigy multiplies it: the last step has used {used:g}")
 
 
 def test_dog_says_the_rate_of_the_step_it_took():

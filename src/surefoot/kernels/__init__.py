@@ -13,6 +13,7 @@ from surefoot.kernels._build import CannotBuild as CannotBuild
 from surefoot.kernels._build import bundled_openmp as bundled_openmp
 from surefoot.kernels._build import load as load
 from surefoot.kernels._build import say_slow as say_slow
+from surefoot.kernels._build import warn_outside as warn_outside
 from surefoot.kernels._cpp import source as source
 from surefoot.kernels._cpp import tasks as tasks
 from surefoot.kernels._interpret import interpret as interpret
@@ -41,4 +42,5 @@ __all__ = [
     "take_step",
     "tasks",
     "trace",
+    "warn_outside",
 ]

@@ -166,7 +166,12 @@ def say_slow(instead: str, reason: str, inside: tuple[str, ...]) -> None:
         reason: why.
         inside: packages whose lines are not the user's.
     """
+    warn_outside(f"surefoot {instead}, which is slower, because {reason}", inside)
+
+
+def warn_outside(text: str, inside: tuple[str, ...]) -> None:
+    """Warn at the first line that is outside of some packages."""
     frame, level = sys._getframe(), 1  # noqa: SLF001 - the only way to know whose line it is  # pyright: ignore[reportPrivateUsage]
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
         frame, level = frame.f_back, level + 1
-    warnings.warn(f"surefoot {instead}, which is slower, because {reason}", SurefootWarning, stacklevel=level)
+    warnings.warn(text, SurefootWarning, stacklevel=level)

@@ -95,6 +95,10 @@ class Complete(Rule):
         """Return that of the rule inside."""
         return self.rule.effective_lr(lr, t, **slots)
 
+    def doubt(self, t: Any, **slots: Any) -> str:
+        """Return that of the rule inside."""
+        return self.rule.doubt(t, **slots)
+
     def _clipped(self, g: Any) -> Any:
         if self.clip_value is not None:
             return minimum(maximum(g, -self.clip_value), self.clip_value)

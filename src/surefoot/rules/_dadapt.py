@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from surefoot.rules._dog import stuck
 from surefoot.rules._math import dot, maximum, norm, norm1, sqrt, where, zeros_like
 from surefoot.rules._prodigy import TINY, adam_correction, check_estimate, grown
 from surefoot.rules._rule import Rule, Slots
@@ -75,6 +76,10 @@ class DAdaptSGD(Rule):
         """Return d lr / G, with the d that the step was taken with."""
         del t
         return slots["d"] * lr / maximum(slots["first_norm"], TINY)
+
+    def doubt(self, t: Any, **slots: Any) -> str:
+        """Say that the estimate has not left its start."""
+        return stuck(t, "the estimate d", max(slots["d"], slots["d_hat"]), "d0", self.d0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,3 +156,7 @@ class DAdaptAdam(Rule):
     def effective_lr(self, lr: Any, t: Any, **slots: Any) -> Any:
         """Return d lr c, with the d that the step was taken with."""
         return slots["d"] * lr * adam_correction(self, t)
+
+    def doubt(self, t: Any, **slots: Any) -> str:
+        """Say that the estimate has not left its start."""
+        return stuck(t, "the estimate d", max(slots["d"], slots["d_hat"]), "d0", self.d0)

@@ -10,6 +10,18 @@ from surefoot.rules._math import dot, maximum, norm, sqrt
 from surefoot.rules._rule import Rule, Slots
 
 
+def stuck(t: Any, what: str, estimate: Any, name: str, start: float) -> str:
+    """Return in words that an estimate is where it began, if it is.
+
+    >>> stuck(100, "the estimate", 1e-6, "d0", 1e-6)
+    'the estimate is at its start, d0=1e-06, after 100 steps: raise d0'
+    >>> stuck(100, "the estimate", 2e-6, "d0", 1e-6)
+    ''
+    """
+    has_moved = estimate > start * (1.0 + 1e-6)  # a slot in float32 is its start but for rounding
+    return "" if has_moved else f"{what} is at its start, {name}={start:g}, after {t:.0f} steps: raise {name}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoG(Rule):
     """Gradient descent whose rate is the distance travelled over the root of all squared gradient norms: lr is 1.
@@ -111,3 +123,7 @@ class DoWG(Rule):
         """Return the rate that was found, times `lr`."""
         del t
         return lr * slots["r"] * slots["r"] / (sqrt(slots["s"]) + self.eps)
+
+    def doubt(self, t: Any, **slots: Any) -> str:
+        """Say that the distance has not left its start."""
+        return stuck(t, "the distance", slots["r"], "start", self.start)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from surefoot._checks import number
+from surefoot.rules._dog import stuck
 from surefoot.rules._math import dot, maximum, minimum, norm1, sqrt, unbias, where, zeros_like
 from surefoot.rules._rule import Rule, Slots
 
@@ -99,6 +100,10 @@ class Prodigy(Rule):
     def effective_lr(self, lr: Any, t: Any, **slots: Any) -> Any:
         """Return d lr c, with the d that the step was taken with."""
         return slots["d"] * lr * adam_correction(self, t)
+
+    def doubt(self, t: Any, **slots: Any) -> str:
+        """Say that the estimate has not left its start."""
+        return stuck(t, "the estimate d", slots["d_max"], "d0", self.d0)
 
     def _estimate(self, d: Any, d_max: Any) -> Any:
         """Return the estimate that follows `d`: the largest bound, as far as the growth is allowed."""

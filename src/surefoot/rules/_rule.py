@@ -62,6 +62,14 @@ class Rule:
         del t, slots
         return lr
 
+    def doubt(self, t: Any, **slots: Any) -> str:
+        """Return in words what about the scalar slots after step `t` is probably not meant; nothing if all is well.
+
+        Drivers that can read numbers ask it after 100 and 1,000 steps, and say it once.
+        """
+        del t, slots
+        return ""
+
     @property
     def finds_rate(self) -> bool:
         """Whether the rule finds its own rate."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from torch.optim.lr_scheduler import LRScheduler
 
 from surefoot.control import Controller
@@ -14,6 +17,7 @@ class Answers(LRScheduler):
     """The answers of a `TorchLearningRate`."""
 
     step_count: int
+    optimizer: Any
     _rate: LearningRate
     _deadline: Deadline | None
 
@@ -90,7 +94,17 @@ class Answers(LRScheduler):
         return self._rate.simulate(self._total_steps if total_steps is None else total_steps, group=group)
 
     def why(self, step: float | None = None, *, group: int = 0) -> str:
-        """Return in words what the rate is made of, now or at a step, and the decisions that have led to it."""
+        """Return in words what the rate is made of, now or at a step, and the decisions that have led to it.
+
+        Of an optimizer that finds its own rate (`surefoot.torch.Prodigy` and its like) it says, too, what the last step has
+        used: what it has found, times the rate.
+        """
         if step is not None:
             return self._rate.why(step, group=group)
-        return self._rate.why(self.step_count, group=group, position=self._position)
+        text = self._rate.why(self.step_count, group=group, position=self._position)
+        if not getattr(self.optimizer, "finds_rate", False):
+            return text
+        used = self.optimizer.effective_learning_rates()[group]
+        found = "no rate found yet" if math.isnan(used) else f"the last step has used {used:g}"
+        first, *rest = text.split("\n")
+        return "\n".join([f"{first}; {type(self.optimizer).__name__} multiplies it: {found}", *rest])

@@ -23,7 +23,18 @@ from surefoot._checks import number, refuse
 from surefoot._errors import ArgumentError, ArgumentTypeError, StateError
 from surefoot.kernels import CannotBuild, bundled_openmp, interpret, load, say_slow
 from surefoot.rules import Complete, Rule
-from surefoot.torch._plan import TYPES, Group, Member, Plan, make_plan, members_of, needs_host, programs_of
+from surefoot.torch._plan import (
+    DOUBTS,
+    TYPES,
+    Group,
+    Member,
+    Plan,
+    make_plan,
+    members_of,
+    needs_host,
+    programs_of,
+    say_doubt,
+)
 from torch import Tensor
 
 _ZERO = torch.zeros(())
@@ -105,6 +116,11 @@ class FusedStep(Optimizer):
                 if limit is not None:
                     settings[name] = limit
         return self
+
+    @property
+    def finds_rate(self) -> bool:
+        """Whether the rule of any group finds its own rate, or has a warm-up of its own."""
+        return any(self.rule_of(group).finds_rate for group in self.param_groups)
 
     def effective_learning_rates(self) -> list[float]:
         """Return for each group what the last step has multiplied its direction with.
@@ -286,6 +302,9 @@ class FusedStep(Optimizer):
                 state["step"].fill_(values[row]["t"])
             for name in members[row].group.rule.scalar_slots:
                 state[self.slots[name]].fill_(values[row][name])
+        for member, row in zip(members, values, strict=True):
+            if row["t"] in DOUBTS:
+                say_doubt(type(self).__name__, member.group.rule, row)
 
     def _next_values(self, member: Member) -> dict[str, float]:
         state, numbers = member.states[0], member.group.rule.scalar_slots

@@ -7,7 +7,7 @@ parameters have gradients, the groups keep their structure, and nobody has repla
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from operator import is_, itemgetter
@@ -15,8 +15,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from surefoot._checks import refuse
-from surefoot.kernels import Batch, Kernel, Program, bundled_openmp, number_fields, structure, take_step, trace
-from surefoot.rules import Complete, Vector
+from surefoot.kernels import (
+    Batch,
+    Kernel,
+    Program,
+    bundled_openmp,
+    number_fields,
+    structure,
+    take_step,
+    trace,
+    warn_outside,
+)
+from surefoot.rules import Complete, Rule, Vector
 from surefoot.torch._gather import Gatherer, native
 from torch import Tensor
 
@@ -62,6 +72,16 @@ def _settings(group: dict[str, Any]) -> list[Any]:
 def needs_host(group: dict[str, Any]) -> bool:
     """Whether a group asks for what only torch's own step does."""
     return bool(group.get("capturable") or group.get("differentiable"))
+
+
+DOUBTS = (100.0, 1000.0)  # steps after which a rule is asked whether its estimate has moved
+
+
+def say_doubt(name: str, rule: Rule, values: Mapping[str, float]) -> None:
+    """Warn of what a rule says about its numbers after a step."""
+    numbers = {slot: values[slot] for slot in rule.scalar_slots}
+    if doubt := rule.doubt(values["t"], **numbers):
+        warn_outside(f"`{name}`: {doubt}.", ("surefoot", "torch"))
 
 
 @dataclass(slots=True)
@@ -147,6 +167,8 @@ class Plan:
             for member, row in zip(bucket.members, rows, strict=True):
                 for name in member.group.rule.scalar_slots:
                     member.views[name][...] = row[name]
+                if row["t"] in DOUBTS:
+                    say_doubt(type(optimizer).__name__, member.group.rule, row)
             bucket.bump()  # a backward pass through old values must fail
 
     def release(self) -> None:
