@@ -72,7 +72,8 @@ def measure(name: str, steps: int, seed: int, fresh: int) -> dict[str, object]:
         f"regret on fresh seeds {100 * regret:.1f} %",
         flush=True,
     )
-    about = {"job": name, "total_steps": steps, "seed": seed, "best": compared.best, "why": compared.why}
+    about = {"job": name, "total_steps": steps, "seed": seed, "best": compared.best}
+    about["is_clear"] = len(compared.table[0].val_losses) > 1 and "cannot be told apart" not in compared.why[0]
     return {
         **about,
         "cost": compared.cost,
