@@ -28,7 +28,8 @@ def make(name, **options):
 
 
 WHOLE_MODEL = ["DoG", "DoWG", "DAdaptSGD", "DAdaptAdam", "Prodigy"]
-OPTIONS = [(name, {}) for name in NAMES if name not in WHOLE_MODEL] + [
+REFUSED = ["AdamWScheduleFree", "SGDScheduleFree"]
+OPTIONS = [(name, {}) for name in NAMES if name not in (*WHOLE_MODEL, *REFUSED)] + [
     ("SGD", {"momentum": 0.9, "nesterov": True}),
     ("RMSprop", {"momentum": 0.9, "centered": True}),
     ("AdamW", {"weight_decay": 0.25, "decay": 0.5}),
@@ -43,6 +44,12 @@ def test_each_variable_takes_the_path_of_an_optimizer_of_its_own(name, options):
         rates = [rate * factor for rate in RATES]
         alone = path_of(make(name, **options), STARTS[i : i + 1], [(g[i],) for g in GRADS], rates, is_compiled=False)
         same(ours[:, PARTS[i]], alone, 2e-6)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_keeps_one_average_for_the_model_takes_no_rates_by_layer(name):
+    with pytest.raises(ArgumentError, match="multipliers must be left out"):
+        make(name, multipliers={"w0": 0.5})
 
 
 def test_a_rule_over_the_whole_model_sees_all_of_it():
@@ -178,7 +185,7 @@ def test_wrong_factors_are_refused(name, given, error, said):
         make(name, multipliers=given)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in REFUSED])
 def test_factors_are_kept_in_their_order(name):
     optimizer = make(name, multipliers={"w*": 0.5, "w1": 2.0})
     written = keras.optimizers.serialize(optimizer)

@@ -29,6 +29,9 @@ class ScheduleFreeOptimizer(RuleOptimizer):
 
     def __init__(self, rule: Rule, learning_rate: Any, **options: Any) -> None:
         super().__init__(rule, learning_rate, **options)
+        if self.layer_rates is not None:
+            cure = "How much a step counts in the average is one number for the whole model."
+            raise refuse(type(self).__name__, "multipliers", options["multipliers"], "left out", cure)
         if self.use_ema:
             cure = "The average of Schedule-Free is better than a second one."
             raise refuse(type(self).__name__, "use_ema", value=True, allowed="False", cure=cure)
@@ -135,8 +138,8 @@ class SGDScheduleFree(ScheduleFreeOptimizer):
         warmup_steps: the rate grows linearly over so many updates.
         r: the average weighs by this power of the step; at least 0.
         weight_lr_power: and by this power of the highest rate so far; at least 0.
-        options: `clipnorm` and so on, as in `keras.optimizers.Optimizer`; `decay` and `multipliers`, see
-            `surefoot.keras`.
+        options: `clipnorm` and so on, as in `keras.optimizers.Optimizer`; `decay`, see `surefoot.keras`. No
+            `multipliers`: how much a step counts in the average is one number for the whole model.
 
     Raises:
         ArgumentError: an unknown name, or a value that is not allowed.
@@ -180,8 +183,8 @@ class AdamWScheduleFree(ScheduleFreeOptimizer):
         warmup_steps: the rate grows linearly over so many updates.
         r: the average weighs by this power of the step; at least 0.
         weight_lr_power: and by this power of the highest rate so far; at least 0.
-        options: `clipnorm` and so on, as in `keras.optimizers.Optimizer`; `decay` and `multipliers`, see
-            `surefoot.keras`.
+        options: `clipnorm` and so on, as in `keras.optimizers.Optimizer`; `decay`, see `surefoot.keras`. No
+            `multipliers`: how much a step counts in the average is one number for the whole model.
 
     Raises:
         ArgumentError: an unknown name, or a value that is not allowed.
