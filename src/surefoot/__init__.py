@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from surefoot.search import Found as Found
     from surefoot.search import FunctionJob as FunctionJob
     from surefoot.search import Job as Job
+    from surefoot.search import Processes as Processes
     from surefoot.search import Progress as Progress
     from surefoot.search import Transferred as Transferred
     from surefoot.search import Trial as Trial
@@ -112,6 +113,7 @@ _HOMES = {
         "Found",
         "FunctionJob",
         "Job",
+        "Processes",
         "Progress",
         "Transferred",
         "Trial",
@@ -141,6 +143,7 @@ __all__ = [
     "MissingExtraError",
     "OrderError",
     "Plateau",
+    "Processes",
     "Progress",
     "RunDirectoryError",
     "Schedule",

@@ -56,6 +56,8 @@ class _FindCommand(click.Command):
 @click.option("--bounds", type=float, nargs=2, metavar="LOW HIGH", help="Search only between these rates.")
 @click.option("--methods", metavar="NAMES",
               help="Compare optimizers, as in adam,prodigy,dog: each that needs a rate gets a search of BUDGET.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+              help="Processes in which trials are trained that do not wait for each other; the answer is the same.")  # fmt: skip
 @click.option("--metric", metavar="NAME", help="What a command prints: a name, or re:PATTERN.  [default: val_loss]")
 @click.option("--goal", type=click.Choice(["min", "max"]), help="max for a metric between 0 and 1.  [default: min]")
 @click.option("--timeout", type=float, metavar="SECONDS", help="How long one run of a command may take.")
@@ -124,6 +126,8 @@ def _check_methods(ctx: click.Context, options: dict[str, Any]) -> None:
         "bounds": "each optimizer has its own range",
         "plot": "a comparison has no picture, only a report",
     }
+    if options["workers"] > 1:
+        raise click.UsageError("--methods and --workers: a comparison is trained in one process.", ctx)
     for name, reason in reasons.items():
         if options[name] is not None:
             raise click.UsageError(f"--methods and --{name.replace('_', '-')}: {reason}.", ctx)
@@ -141,6 +145,8 @@ def _search(ctx: click.Context, job: Any, options: dict[str, Any], run_dir: Path
     else:
         bounds = options["bounds"]
         settings = {"learning_rate": options["learning_rate"], "bounds": tuple(bounds) if bounds else None}
+        if options["workers"] > 1:
+            settings["executor"] = surefoot.Processes(workers=options["workers"])
         headline = _show.headline(job)
     find_it = cast("Callable[..., Found | Compared]", surefoot.find)
     found: Found | Compared | None = None

@@ -41,7 +41,7 @@ class RunDirectory:
         self._warned = False
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (self.path / "checkpoints").mkdir(exist_ok=True)
+            self.checkpoints.mkdir(exist_ok=True)
             self._lock = (self.path / "lock").open("a+", encoding="utf-8")
         except OSError as error:
             raise RunDirectoryError(
@@ -61,6 +61,11 @@ class RunDirectory:
                     "Choose another with `run_dir`."
                 ) from error
             raise
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +90,7 @@ class RunDirectory:
 
         Returns whether it was written.
         """
-        final = self.path / "checkpoints" / name
+        final = self.checkpoints / name
         temporary = final.with_suffix(".tmp")
         try:
             save(temporary)
@@ -99,18 +104,18 @@ class RunDirectory:
 
     def kept(self, name: str) -> Path | None:
         """Return the path of a checkpoint, or None."""
-        path = self.path / "checkpoints" / name
+        path = self.checkpoints / name
         return path if path.is_file() else None
 
     def forget(self, name: str) -> None:
         """Remove a checkpoint that nothing will go on from."""
         with contextlib.suppress(OSError):
-            (self.path / "checkpoints" / name).unlink(missing_ok=True)
+            (self.checkpoints / name).unlink(missing_ok=True)
 
     def forget_all_but(self, name: str | None) -> None:
         """Remove every checkpoint, and what a killed process left of one, but the one of this name."""
         with contextlib.suppress(OSError):
-            for path in (self.path / "checkpoints").iterdir():
+            for path in self.checkpoints.iterdir():
                 if path.name != name and path.is_file():
                     self.forget(path.name)
 

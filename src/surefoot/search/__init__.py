@@ -3,6 +3,7 @@
 find            the front door: a job in, a Found out; with several methods, a Compared
 find_and_train  the same, and the model that it leads to
 transfer        a known good rate at another batch size, length or width, by known rules; trains nothing
+Processes       trials in several processes
 Job             the four verbs that a training run must offer: start, advance, evaluate, fork
 """
 
@@ -21,6 +22,8 @@ from surefoot.search._job import Delivers as Delivers
 from surefoot.search._job import Job as Job
 from surefoot.search._job import TakesOptimizer as TakesOptimizer
 from surefoot.search._job import TrialFailed as TrialFailed
+from surefoot.search._parallel import Executor as Executor
+from surefoot.search._parallel import Processes as Processes
 from surefoot.search._train import Candidate as Candidate
 from surefoot.search._train import Trained as Trained
 from surefoot.search._transfer import Transferred as Transferred
@@ -34,10 +37,12 @@ __all__ = [
     "Compared",
     "Curve",
     "Delivers",
+    "Executor",
     "Found",
     "FunctionJob",
     "Job",
     "MethodResult",
+    "Processes",
     "Progress",
     "TakesOptimizer",
     "Trained",

@@ -20,6 +20,7 @@ from surefoot.search._found import Finish, Found
 from surefoot.search._job import Job
 from surefoot.search._lab import Lab, Progress
 from surefoot.search._methods import ForkMethod, GridMethod, LadderMethod, Method, first_length
+from surefoot.search._parallel import Executor, check_executor, scratch
 from surefoot.search._train import LATE_RATE, Keep, Trained, Training
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def find(
     bounds: tuple[float, float] | None = None,
     methods: None = None,
     run_dir: str | Path | None = None,
+    executor: str | Executor = "serial",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Found: ...
 
@@ -51,6 +53,7 @@ def find(
     seed: int = 0,
     methods: Sequence[str],
     run_dir: str | Path | None = None,
+    executor: str | Executor = "serial",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Compared: ...
 
@@ -64,6 +67,7 @@ def find(
     bounds: tuple[float, float] | None = None,
     methods: Sequence[str] | None = None,
     run_dir: str | Path | None = None,
+    executor: str | Executor = "serial",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Found | Compared:
     """Find the peak learning rate of a training run, for about the price of one run.
@@ -96,6 +100,8 @@ def find(
             search may cost; in all, each method may cost `budget + 1`, kept to within 12 %.
         run_dir: a folder for the log and checkpoints; a search that is started again on it goes on where it stopped.
             A complete search leaves one checkpoint there at most, that of the real run at the answer's rate.
+        executor: where trials are trained that do not wait for each other: "serial", one after another in this process;
+            "processes", or `sf.Processes(workers=2, threads=1)`, in others. The answer is the same.
         on_progress: called with a `Progress` every few steps.
 
     Returns:
@@ -127,6 +133,8 @@ def find(
             if value is not None:
                 cure = "Each optimizer has its own usual rate, and its own range."
                 raise refuse("find", name, value, "left out where methods are compared", cure)
+        if check_executor("find", executor) is not None:
+            raise refuse("find", "executor", executor, '"serial" where methods are compared', "")
         return compare(job, methods, budget=budget, seed=seed, run_dir=run_dir, on_progress=on_progress)
     with ExitStack() as stack:
         found, _ = searched(
@@ -137,6 +145,7 @@ def find(
             learning_rate=learning_rate,
             bounds=bounds,
             run_dir=run_dir,
+            executor=check_executor("find", executor),
             on_progress=on_progress,
         )
         return found
@@ -151,6 +160,7 @@ def searched(
     learning_rate: float | None = None,
     bounds: tuple[float, float] | None = None,
     run_dir: str | Path | None = None,
+    executor: Executor | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     tidy: bool = True,
 ) -> tuple[Found, Lab]:
@@ -165,6 +175,11 @@ def searched(
         directory = stack.enter_context(
             RunDirectory(run_dir, identity(job, budget=budget, seed=seed, start=start, low=low, high=high))
         )
+    team = None
+    if executor is not None:
+        team = stack.enter_context(executor.team(job))
+        if directory is None:  # for checkpoints alone
+            directory = stack.enter_context(RunDirectory(stack.enter_context(scratch()), identity={"job": job.name}))
     method = _method_for(job, budget)
     lab = Lab(
         job,
@@ -174,6 +189,7 @@ def searched(
         expected=method.expected(budget),
         directory=directory,
         on_progress=on_progress,
+        team=team,
     )
     search = method(lab, budget=budget, start=math.log2(start), low=math.log2(low), high=math.log2(high), plan=plan)
     is_complete = True
@@ -186,6 +202,8 @@ def searched(
     found = _found(job, search, budget=budget, seed=seed, start=start, run_dir=run_dir, is_complete=is_complete)
     if is_complete:
         lab.tidy(math.log2(found.learning_rate), files=tidy)
+        if run_dir is None and team is not None:
+            lab.hold(math.log2(found.learning_rate))
     return found, lab
 
 
@@ -198,6 +216,7 @@ def find_and_train(
     learning_rate: float | None = None,
     bounds: tuple[float, float] | None = None,
     run_dir: str | Path | None = None,
+    executor: str | Executor = "serial",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
     """Find the learning rate, train with it, and return the best model that came up on the way.
@@ -218,6 +237,7 @@ def find_and_train(
         learning_rate: as for `find`.
         bounds: as for `find`.
         run_dir: as for `find`; the training after the search is not kept there.
+        executor: as for `find`; the training after the search is in this process.
         on_progress: as for `find`; its phase is then "train".
 
     Raises:
@@ -249,6 +269,7 @@ def find_and_train(
         learning_rate=learning_rate,
         bounds=bounds,
         run_dir=run_dir,
+        executor=executor,
         on_progress=on_progress,
     )
     if not found.is_complete:

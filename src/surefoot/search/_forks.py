@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from surefoot.search._parallel import Want
 from surefoot.search._steps import Bench, LossScale, Point
 
 BELOW_EDGE = math.log2(1.19)  # the first forks keep this far below the edge of the bracket
@@ -17,6 +19,7 @@ SHIFT, SHIFT_MANY, SHIFT_EDGE = 0.25, -1.4, -0.3  # from the bracket's vertex to
 SPREAD = 0.8  # octaves from the middle of the first two forks to each
 STRIDE = 1.2  # octaves from the best fork to the next one outside
 CENSORED_FORK = 0.8  # log loss above the best that a fork that blew up counts as
+SAME = 0.1  # octaves: a rate this near to another is not tried
 HOPELESS = 0.5  # a trunk below the best one whose log loss is this much above that one's is not forked
 
 
@@ -73,7 +76,10 @@ class ForkRung:
         costs little, since the real run can go on from it or from its neighbor, and so may exceed the budget by that.
         """
         total = self._bench.total_steps
-        for x in (self._middle + SPREAD, self._middle - SPREAD):
+        pair = (self._middle + SPREAD, self._middle - SPREAD)
+        if self._bench.affords(total / 2):
+            self._prefetch_pair(pair)
+        for x in pair:
             if self._bench.affords(total / 4):
                 self._fork(x, self._calm)
         while 0 < len(self._points) < self._most:
@@ -85,6 +91,32 @@ class ForkRung:
             ):
                 break
         return self.result
+
+    def _prefetch_pair(self, pair: tuple[float, float]) -> None:
+        """Let the first two be trained at once, as far as both will be asked for."""
+        first, then, anneal = self._lengths
+        upper, lower = (self._within(x, self._calm) for x in pair)
+        if abs(upper - lower) >= SAME:
+            self._bench.prefetch([Want(x=x, to_step=first) for x in (upper, lower)])
+            early = [self._bench.trunk(x, first) for x in (upper, lower)]
+            on = [e for e in early if not e.is_diverged]
+            if len(on) == 2 and not self._is_hopeless(early[1], {early[0].x: early[0].loss}):
+                self._bench.prefetch([Want(x=e.x, to_step=then, anneal=anneal) for e in early])
+
+    @property
+    def _lengths(self) -> tuple[int, int, int]:
+        """Where a fork is looked at, where it leaves the real run, and how long it is annealed."""
+        total = self._bench.total_steps
+        return max(1, total // 8), max(1, 3 * total // 16), max(1, total // 16)
+
+    def _within(self, x: float, top: float) -> float:
+        return min(max(x, self._low), top, self._high)
+
+    def _is_hopeless(self, early: Point, others: Mapping[float, float]) -> bool:
+        """Whether a rate has lost by an eighth: one above looks worse then than it will be annealed, and never has."""
+        scale = LossScale.of([*others.values(), early.loss], self._bench.initial_loss)
+        best, best_x = min(((scale(v), y) for y, v in others.items()), default=(math.inf, math.inf))
+        return early.x < best_x and scale(early.loss) > best + HOPELESS
 
     def _next(self) -> tuple[float | None, bool]:
         """Return where to fork next, if anywhere, and whether that is above the best."""
@@ -105,19 +137,19 @@ class ForkRung:
 
     def _fork(self, x: float, top: float) -> bool:
         """Try one more rate; False if it is one that was tried."""
-        x = min(max(x, self._low), top, self._high)
-        if any(abs(x - known) < 0.1 for known in self._points):
+        x = self._within(x, top)
+        if any(abs(x - known) < SAME for known in self._points):
             return False
-        total = self._bench.total_steps
-        first, then, anneal = max(1, total // 8), max(1, 3 * total // 16), max(1, total // 16)
+        first, then, anneal = self._lengths
         early = self._bench.trunk(x, first)
         x = early.x
+        is_hopeless = self._is_hopeless(early, self._raw)
         scale = LossScale.of([*self._raw.values(), early.loss], self._bench.initial_loss)
-        best, best_x = min(((scale(v), y) for y, v in self._raw.items()), default=(math.inf, math.inf))
+        best = min(map(scale, self._raw.values()), default=math.inf)
         self._raw[x] = early.loss
         if early.is_diverged:
             self._points[x] = early
-        elif x < best_x and scale(early.loss) > best + HOPELESS:  # a higher rate looks worse than it will be annealed
+        elif is_hopeless:
             self._bench.abandon(
                 x, f"not annealed: already {100 * math.expm1(scale(early.loss) - best):.0f} % worse at step {first}"
             )

@@ -18,6 +18,7 @@ from surefoot.run import RunDirectory
 from surefoot.schedules import Schedule
 from surefoot.search._found import Outcome, Trial
 from surefoot.search._job import CanSave, Job, TrialFailed
+from surefoot.search._parallel import Shelf, Task, Team, Want
 from surefoot.search._steps import Point
 
 log = logging.getLogger("surefoot")
@@ -82,15 +83,16 @@ class Lab:
         seed: int,
         allowed: float,
         expected: float,
-        directory: RunDirectory | None = None,
+        directory: RunDirectory | Shelf | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        team: Team | None = None,
     ) -> None:
         self.job, self.plan, self.seed = job, plan, seed
         self.total_steps = job.total_steps
         self.allowed, self.expected = allowed * job.total_steps, expected
         self.rung, self.steps = "bracket", 0
         self.initial_loss = math.nan
-        self._directory, self._on_progress = directory, on_progress
+        self._directory, self._on_progress, self._team = directory, on_progress, team
         self._running = 0  # steps of the piece that is being trained
         self._known = _believed(directory.pieces) if directory else {}
         self._pieces: dict[str, list[dict[str, Any]]] = {}
@@ -115,6 +117,61 @@ class Lab:
                 "initial weights, the loss function and the validation data for NaN and infinity."
             )
         return self.initial_loss
+
+    def prefetch(self, wants: Sequence[Want]) -> None:
+        """Hear which pieces will be asked for in any case: where there is a team, it trains them at once."""
+        team, directory = self._team, self._directory
+        if team is None or directory is None:
+            return
+        tasks = [self._task(want) for want in wants if not self._knows(want)]
+        if len(tasks) < 2:
+            return  # one alone is trained here
+        self._tell()
+        for task, pieces in zip(tasks, team.run(tasks), strict=True):
+            for piece in [self._lost(task.want, pieces)] if isinstance(pieces, str) else pieces:
+                self._remember(piece)
+
+    def _knows(self, want: Want) -> bool:
+        rate = three_digits(want.x)
+        if want.short is not None:
+            return f"{self.rung} {rate!r} short {want.short}" in self._known
+        if want.anneal is not None:
+            return f"trunk {rate!r} fork {want.to_step} anneal {want.anneal}" in self._known
+        return f"trunk {rate!r} to {want.to_step}" in self._known
+
+    def _task(self, want: Want) -> Task:
+        assert self._directory is not None
+        start = f"trunk {three_digits(want.x)!r} to "
+        known = tuple(piece for key, piece in self._known.items() if key.startswith(start))
+        return Task(
+            want=want,
+            rung=self.rung,
+            plan=self.plan,
+            seed=self.seed,
+            initial_loss=self.initial_loss,
+            known=known,
+            checkpoints=self._directory.checkpoints,
+        )
+
+    def _lost(self, want: Want, note: str) -> dict[str, Any]:
+        """Return the record of a piece that could not be trained: a failed trial, of no steps."""
+        rate = three_digits(want.x)
+        short = want.short is not None
+        start = 0 if short else self.trunk_steps(want.x)
+        return {
+            "key": f"{self.rung} {rate!r} short {want.short}" if short else f"trunk {rate!r} to {want.to_step}",
+            "rung": self.rung,
+            "learning_rate": rate,
+            "from_step": start,
+            "to_step": start,
+            "outcome": "failed",
+            "val_loss": math.inf,
+            "train_loss": math.nan,
+            "first_loss": math.nan,
+            "recent": [],
+            "losses": [],
+            "note": note,
+        }
 
     def short(self, x: float, steps: int) -> Point:
         """Train a new run of `steps` steps with the real schedule compressed to them."""
@@ -203,6 +260,12 @@ class Lab:
         step = 0 if x is None else self.trunk_steps(x)
         if self._directory and files:
             self._directory.forget_all_but(_file(rate, step) if rate is not None and step else None)
+
+    def hold(self, x: float) -> None:
+        """Take the real run of this rate, as far as it has been trained, into memory: its checkpoint goes."""
+        trunk = self._trunks.get(three_digits(x))
+        if trunk is not None and self.trunk_steps(x):
+            self._run_of(trunk)
 
     def resumed(self, x: float) -> tuple[Any, int]:
         """Return the real run of this rate, a copy of it as far as it has been trained, and its step."""

@@ -23,6 +23,7 @@ from surefoot.search._belief import (
 )
 from surefoot.search._forks import CENSORED_FORK, HOPELESS, ForkRung, Forks, shift_to_forks
 from surefoot.search._lab import Lab
+from surefoot.search._parallel import Want
 from surefoot.search._race import SNAP, Race, near_trunk
 from surefoot.search._steps import LossScale, Point, bracket, divergence_edge, fill, initial_of
 
@@ -274,7 +275,9 @@ class LadderMethod(Method):
             points: list[Point] = []
             self.rungs.append((steps, points))
             middle = self._middle(steps)
-            points.extend(lab.short(self._within(x), steps) for x in (middle - spread, middle + spread))
+            pair = [self._within(x) for x in (middle - spread, middle + spread)]
+            lab.prefetch([Want(x=x, short=steps) for x in pair])
+            points.extend(lab.short(x, steps) for x in pair)
             best, other = sorted(points, key=lambda p: p.loss)
             scale = LossScale.of([p.loss for p in points], lab.initial_loss)
             if lab.affords(steps) and scale(other.loss) - scale(best.loss) > 0.12:

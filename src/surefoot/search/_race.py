@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from surefoot.search._lab import Lab, three_digits
+from surefoot.search._parallel import Want
 from surefoot.search._steps import LossScale
 
 SNAP = 0.33  # octaves within which a trained trunk's rate is taken instead of the one asked for
@@ -90,6 +91,7 @@ class Race:
         if not waiting:
             return None
         while waiting:
+            self._prefetch(waiting, self._first)
             for x in waiting:
                 self._losses[math.log2(three_digits(x))] = self._loss(x, self._first)
             waiting = self._next(gap)
@@ -99,6 +101,7 @@ class Race:
         if len(finalists) > 1 and self._late is not None and self._pays([], finalists=len(finalists)):
             self._abandon([x for x in ranked if x not in finalists], step)
             step = self._late
+            self._prefetch(finalists, step)
             last = {x: self._loss(x, step) for x in finalists}
             ranked = self._ranked(last, 0.0)
             self._losses.update(last)
@@ -110,6 +113,11 @@ class Race:
         judged = self._judged(self._losses, self._slope)
         ranked = sorted(judged, key=lambda x: (judged[x], x))[: self._finalists]
         return [x for x in ranked if judged[x] <= judged[ranked[0]] + CLOSE]
+
+    def _prefetch(self, xs: Iterable[float], step: int) -> None:
+        """Let several be trained at once."""
+        anneal = None if step == self._lab.total_steps else self._anneal
+        self._lab.prefetch([Want(x=x, to_step=step, anneal=anneal) for x in xs])
 
     def _loss(self, x: float, step: int) -> float:
         """Return the annealed loss at a step of the real run, or the loss at its end."""

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from surefoot.search._parallel import Want
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
@@ -61,6 +63,10 @@ class Bench(ShortBench, Protocol):
 
     def abandon(self, x: float, note: str) -> None:
         """Say of a trial why it was not carried on."""
+        ...
+
+    def prefetch(self, wants: Sequence[Want]) -> None:
+        """Hear which pieces will be asked for in any case."""
         ...
 
 

@@ -28,6 +28,10 @@ class Models:
         self._source, self._device = source, device
         self._given: dict[int, weakref.ref[nn.Parameter]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out which parameters have been seen: in another process they are others."""
+        return {**self.__dict__, "_given": {}}
+
     def first(self) -> nn.Module:
         """Return a model, after a look at two of them: they must be independent, and the same for the same seed."""
         with borrowed(self._device):
