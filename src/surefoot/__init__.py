@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from surefoot.control import Manual as Manual
     from surefoot.control import Plateau as Plateau
     from surefoot.control import TrendPlateau as TrendPlateau
+    from surefoot.integrations.ray import Ray as Ray
     from surefoot.learning_rate import LearningRate as LearningRate
     from surefoot.schedules import Finding as Finding
     from surefoot.schedules import Schedule as Schedule
@@ -79,6 +80,7 @@ _HOMES = {
         "SurefootWarning",
     ),
     "surefoot.control": ("Chain", "Controller", "DivergenceGuard", "Greedy", "Manual", "Plateau", "TrendPlateau"),
+    "surefoot.integrations.ray": ("Ray",),
     "surefoot.learning_rate": ("LearningRate",),
     "surefoot.schedules": (
         "Finding",
@@ -145,6 +147,7 @@ __all__ = [
     "Plateau",
     "Processes",
     "Progress",
+    "Ray",
     "RunDirectoryError",
     "Schedule",
     "StateError",

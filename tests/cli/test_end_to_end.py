@@ -151,3 +151,30 @@ def test_methods_of_a_command_or_unknown_ones_are_usage_errors(script):
     code, _, stderr = run("diabetes", "--quiet", "--methods", ",")
     assert code == 2
     assert "at least two" in stderr
+
+
+@pytest.mark.slow
+def test_processes_give_the_answer_of_one(tmp_path):
+    answers = []
+    for more in ([], ["--executor", "processes", "--workers", "2"]):
+        arguments = ["find", "digits", "--steps", "240", "--json", "--quiet", *more]
+        done = run(*arguments, "--run-dir", str(tmp_path / str(len(more))))
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        answers.append((found["learning_rate"], found["interval"], found["cost"], found["trials"]))
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--workers", "2"], "--workers goes with --executor processes"),
+        (["--address", "auto"], "--address goes with --executor ray"),
+        (["--executor", "threads"], "'threads' is not one of"),
+        (["--executor", "ray", "--methods", "adam,sgd"], "--methods and --executor"),
+    ],
+)
+def test_options_of_executors_that_do_not_fit_are_refused(arguments, text):
+    done = run("find", "digits", *arguments)
+    assert done.returncode == 2
+    assert text in done.stderr

@@ -56,8 +56,10 @@ class _FindCommand(click.Command):
 @click.option("--bounds", type=float, nargs=2, metavar="LOW HIGH", help="Search only between these rates.")
 @click.option("--methods", metavar="NAMES",
               help="Compare optimizers, as in adam,prodigy,dog: each that needs a rate gets a search of BUDGET.")  # fmt: skip
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-              help="Processes in which trials are trained that do not wait for each other; the answer is the same.")  # fmt: skip
+@click.option("--executor", type=click.Choice(["serial", "processes", "ray"]), default="serial", show_default=True,
+              help="Where trials are trained that do not wait for each other; the answer is the same.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="How many processes.  [default: 2]")
+@click.option("--address", metavar="ADDRESS", help="Of the Ray cluster; auto is the one of this machine.")
 @click.option("--metric", metavar="NAME", help="What a command prints: a name, or re:PATTERN.  [default: val_loss]")
 @click.option("--goal", type=click.Choice(["min", "max"]), help="max for a metric between 0 and 1.  [default: min]")
 @click.option("--timeout", type=float, metavar="SECONDS", help="How long one run of a command may take.")
@@ -83,6 +85,7 @@ def find(ctx: click.Context, /, **options: Any) -> None:
       surefoot find digits --optimizer sgd_momentum --budget 2
       surefoot find train.py:job --plot rates.png
       surefoot find digits --methods adam,prodigy,dog
+      surefoot find train.py:job --executor ray --address auto --run-dir /shared/run-1
       surefoot find --steps 2000 -- python train.py --lr {lr} --steps {steps} --seed {seed}
 
     \b
@@ -92,6 +95,9 @@ def find(ctx: click.Context, /, **options: Any) -> None:
     if plot is not None and plot.suffix.lower() not in {".png", ".svg"}:
         raise click.UsageError(f"--plot {plot}: the name must end in .png or .svg.", ctx)
     _check_methods(ctx, options)
+    for name, executor in (("workers", "processes"), ("address", "ray")):
+        if options[name] is not None and options["executor"] != executor:
+            raise click.UsageError(f"--{name} goes with --executor {executor}.", ctx)
     with user_code():
         job = _target.job_of(ctx, options, ctx.meta.get(_COMMAND))
     run_dir = options["run_dir"] or _new_run_dir(job.name, dt.datetime.now(dt.UTC))
@@ -126,13 +132,21 @@ def _check_methods(ctx: click.Context, options: dict[str, Any]) -> None:
         "bounds": "each optimizer has its own range",
         "plot": "a comparison has no picture, only a report",
     }
-    if options["workers"] > 1:
-        raise click.UsageError("--methods and --workers: a comparison is trained in one process.", ctx)
+    if options["executor"] != "serial":
+        raise click.UsageError("--methods and --executor: a comparison is trained in one process.", ctx)
     for name, reason in reasons.items():
         if options[name] is not None:
             raise click.UsageError(f"--methods and --{name.replace('_', '-')}: {reason}.", ctx)
     if ctx.meta.get(_COMMAND) is not None:
         raise click.UsageError("--methods is for a job; a command has its own optimizer.", ctx)
+
+
+def _executor(options: dict[str, Any]) -> Any:
+    import surefoot  # noqa: PLC0415 - as in `_search`
+
+    if options["executor"] == "processes":
+        return surefoot.Processes(workers=options["workers"] or 2)
+    return surefoot.Ray(address=options["address"]) if options["executor"] == "ray" else "serial"
 
 
 def _search(ctx: click.Context, job: Any, options: dict[str, Any], run_dir: Path) -> Found | Compared:
@@ -145,8 +159,7 @@ def _search(ctx: click.Context, job: Any, options: dict[str, Any], run_dir: Path
     else:
         bounds = options["bounds"]
         settings = {"learning_rate": options["learning_rate"], "bounds": tuple(bounds) if bounds else None}
-        if options["workers"] > 1:
-            settings["executor"] = surefoot.Processes(workers=options["workers"])
+        settings["executor"] = _executor(options)
         headline = _show.headline(job)
     find_it = cast("Callable[..., Found | Compared]", surefoot.find)
     found: Found | Compared | None = None

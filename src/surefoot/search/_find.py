@@ -101,7 +101,8 @@ def find(
         run_dir: a folder for the log and checkpoints; a search that is started again on it goes on where it stopped.
             A complete search leaves one checkpoint there at most, that of the real run at the answer's rate.
         executor: where trials are trained that do not wait for each other: "serial", one after another in this process;
-            "processes", or `sf.Processes(workers=2, threads=1)`, in others. The answer is the same.
+            "processes", or `sf.Processes(workers=2, threads=1)`, in others; `sf.Ray(address="auto")`, on a cluster.
+            The answer is the same.
         on_progress: called with a `Progress` every few steps.
 
     Returns:
@@ -177,6 +178,8 @@ def searched(
         )
     team = None
     if executor is not None:
+        if run_dir is None and getattr(executor, "needs_run_dir", False):
+            raise refuse("find", "run_dir", run_dir, "a folder that all machines share", "Checkpoints go through it.")
         team = stack.enter_context(executor.team(job))
         if directory is None:  # for checkpoints alone
             directory = stack.enter_context(RunDirectory(stack.enter_context(scratch()), identity={"job": job.name}))
