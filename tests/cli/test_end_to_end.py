@@ -157,10 +157,10 @@ def test_methods_of_a_command_or_unknown_ones_are_usage_errors(script):
 def test_processes_give_the_answer_of_one(tmp_path):
     answers = []
     for more in ([], ["--executor", "processes", "--workers", "2"]):
-        arguments = ["find", "digits", "--steps", "240", "--json", "--quiet", *more]
-        done = run(*arguments, "--run-dir", str(tmp_path / str(len(more))))
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
+        arguments = ["digits", "--steps", "240", "--json", "--quiet", *more]
+        code, out, err = run(*arguments, "--run-dir", str(tmp_path / str(len(more))))
+        assert code == 0, err
+        found = json.loads(out)
         answers.append((found["learning_rate"], found["interval"], found["cost"], found["trials"]))
     assert answers[0] == answers[1]
 
@@ -175,6 +175,6 @@ def test_processes_give_the_answer_of_one(tmp_path):
     ],
 )
 def test_options_of_executors_that_do_not_fit_are_refused(arguments, text):
-    done = run("find", "digits", *arguments)
-    assert done.returncode == 2
-    assert text in done.stderr
+    code, _, err = run("digits", *arguments)
+    assert code == 2
+    assert text in err
