@@ -90,6 +90,7 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(cluster, tmp_path):
     log = run / "pieces.jsonl"
     while process.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 14):
         time.sleep(0.01)
+    assert process.poll() is None
     process.kill()
     process.wait()
     known = [json.loads(line)["key"] for line in log.read_text().splitlines()]

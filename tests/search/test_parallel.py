@@ -17,7 +17,8 @@ from tests.search.fakes import FakeJob
 import surefoot as sf
 from surefoot import ArgumentError, ArgumentTypeError, JobError
 from surefoot.search import Executor
-from surefoot.search._parallel import pickled
+from surefoot.search._lab import three_digits
+from surefoot.search._parallel import Task, Want, pickled
 
 ROOT = Path(__file__).parents[2]
 TWO = sf.Processes(workers=2)
@@ -95,6 +96,50 @@ def test_a_piece_whose_workers_always_die_is_a_failed_trial(tmp_path, parent):
     assert math.isfinite(found.learning_rate)
 
 
+def test_without_retries_only_the_deadly_piece_is_lost(tmp_path, parent):
+    lower = lower_of_the_pair(sf.find(FakeJob(noise=0.02), seed=3))
+    job = Marking(noise=0.02, folder=str(tmp_path), deadly=(lower,), deaths=99)
+    found = sf.find(job, seed=3, executor=sf.Processes(workers=2, retries=0))
+    assert [t.learning_rate for t in found.trials if t.outcome == "failed"] == [lower]
+
+
+@dataclasses.dataclass
+class Waiting(FakeJob):
+    """Trains its slow rate only when a file is there."""
+
+    flag: str = ""
+    slow: float = 0.0
+
+    def advance(self, run, factors):
+        while run.rate == self.slow and not Path(self.flag).exists():
+            time.sleep(0.01)
+        return super().advance(run, factors)
+
+
+def test_a_piece_is_handed_back_while_others_are_still_trained(tmp_path):
+    job = Waiting(flag=str(tmp_path / "flag"), slow=2.0**-9)
+    plan = job.schedule.resolve(job.total_steps)
+    tasks = [
+        Task(
+            want=Want(x=x, short=20),
+            rung="bracket",
+            plan=plan,
+            seed=0,
+            initial_loss=2.3,
+            known=(),
+            checkpoints=tmp_path,
+        )
+        for x in (-9.0, -8.0)
+    ]
+    job.slow = three_digits(-9.0)
+    with TWO.team(job) as team:
+        results = team.run(tasks)
+        i, pieces = next(results)
+        assert (i, pieces[0]["outcome"]) == (1, "finished")
+        Path(job.flag).touch()
+        assert [i for i, _ in results] == [0]
+
+
 def test_a_search_goes_on_from_a_run_directory_with_more_processes(tmp_path, parent):
     (tmp_path / "marks").mkdir()
     job = Marking(noise=0.02, folder=str(tmp_path / "marks"))
@@ -167,6 +212,7 @@ def test_a_killed_search_leaves_no_workers_and_goes_on(tmp_path):
         log = tmp_path / "run" / "pieces.jsonl"
         while process.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < lines):
             pass
+        assert process.poll() is None
         process.kill()
         process.wait()
         until = time.monotonic() + 20.0

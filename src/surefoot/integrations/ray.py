@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -86,13 +86,16 @@ class _Tasks:
         self._task = ray.remote(**options)(carry_out)
         self._tries = settings.retries + 1
 
-    def run(self, tasks: Sequence[Task]) -> list[list[Piece] | str]:
-        """Carry out all tasks at once."""
-        references = [self._task.remote(self._job, task) for task in tasks]
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, list[Piece] | str]]:
+        """Carry out all tasks at once, and yield each as it is done."""
+        places = {self._task.remote(self._job, task): i for i, task in enumerate(tasks)}
+        pending = list(places)
         try:
-            return [self._result(reference) for reference in references]
+            while pending:
+                (done,), pending = self._ray.wait(pending, num_returns=1)
+                yield places[done], self._result(done)
         except BaseException:
-            for reference in references:
+            for reference in pending:
                 self._ray.cancel(reference, force=True)
             raise
 

@@ -127,8 +127,8 @@ class Lab:
         if len(tasks) < 2:
             return  # one alone is trained here
         self._tell()
-        for task, pieces in zip(tasks, team.run(tasks), strict=True):
-            for piece in [self._lost(task.want, pieces)] if isinstance(pieces, str) else pieces:
+        for i, pieces in team.run(tasks):  # logged as they come: a kill loses nothing that is finished
+            for piece in [self._lost(tasks[i].want, pieces)] if isinstance(pieces, str) else pieces:
                 self._remember(piece)
 
     def _knows(self, want: Want) -> bool:

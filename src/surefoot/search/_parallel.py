@@ -17,8 +17,8 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -67,8 +67,8 @@ class Task:
 class Team(Protocol):
     """Workers that hold a job."""
 
-    def run(self, tasks: Sequence[Task]) -> list[list[Piece] | str]:
-        """Carry out all tasks, and return for each its pieces, or in words why there are none."""
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, list[Piece] | str]]:
+        """Carry out all tasks; yield each as it is done, by its place: its pieces, or in words why there are none."""
         ...
 
 
@@ -143,13 +143,13 @@ class Processes:
     as long to import a framework. The answer is that of a search in one process, bit for bit if a worker has as many
     threads as this process; on a GPU to the rounding that the framework has from run to run.
 
-    The job goes to the workers by pickle, or by cloudpickle where that is installed. A worker that dies costs its piece
-    another try; the third time the piece counts as a failed trial.
+    The job goes to the workers by pickle, or by cloudpickle where that is installed. Where a worker dies, what was being
+    trained is trained again, alone; a piece whose worker dies then, too, counts as a failed trial after `retries` more.
 
     Args:
         workers: processes, at least 1.
         threads: of each worker, set before it imports anything; None leaves them as they are.
-        retries: how often a piece whose worker has died is tried again; at least 0.
+        retries: how often a piece whose worker has died alone is tried again; at least 0.
 
     Raises:
         ArgumentError: a number is out of its range.
@@ -187,23 +187,23 @@ class _Pool:
         self._pool: ProcessPoolExecutor | None = None
         self._children: set[Any] = set()
 
-    def run(self, tasks: Sequence[Task]) -> list[list[Piece] | str]:
-        """Carry out all tasks at once; what breaks with another's worker is tried again, alone."""
-        found: dict[int, list[Piece] | str] = {}
-        futures = {i: self._submit(task) for i, task in enumerate(tasks)}
-        for i, future in futures.items():
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, list[Piece] | str]]:
+        """Carry out all tasks at once, and alone those whose pool has broken: which of them broke it cannot be known."""
+        futures = {future: i for i, task in enumerate(tasks) if (future := self._submit(task)) is not None}
+        left = set(range(len(tasks)))
+        for future in as_completed(futures):
             if (pieces := self._result(future)) is not None:
-                found[i] = pieces
-        for i, task in enumerate(tasks):
-            tries = self._settings.retries
-            while i not in found and tries:
-                tries -= 1
-                if (pieces := self._result(self._submit(task))) is not None:
-                    found[i] = pieces
-            found.setdefault(
-                i, f"its process died {self._settings.retries + 1} times; often the system is out of memory"
-            )
-        return [found[i] for i in range(len(tasks))]
+                left.remove(futures[future])
+                yield futures[future], pieces
+        for i in sorted(left):
+            yield i, self._alone(tasks[i])
+
+    def _alone(self, task: Task) -> list[Piece] | str:
+        tries = self._settings.retries + 1
+        for _ in range(tries):
+            if (pieces := self._result(self._submit(task))) is not None:
+                return pieces
+        return f"its process died {tries} times; often the system is out of memory"
 
     def _submit(self, task: Task) -> Future[list[Piece]] | None:
         try:
