@@ -91,7 +91,7 @@ def find(
         job: what to train: a `surefoot.torch.TorchJob`, `surefoot.keras.KerasJob` or `surefoot.optax.JaxJob`, a
             `FunctionJob`, a `CommandJob`, or anything with the four verbs.
         budget: training steps to spend on top of the real run, in run equivalents (1.0 = the steps of one real run). It
-            is kept to within 10 %. 1.0 is the standard; 1.4 adds a race of two, 2.0 mostly one of three.
+            is kept to within 10 %. 1.0 is the standard; 1.4 adds a race of two or three, which 2.0 trains further.
         seed: decides initial weights and data order of every trial; the same seed gives the same answer.
         learning_rate: where to start; default the job's usual one. It may be wrong by a factor of 1000.
         bounds: (low, high): rates outside are never tried.
